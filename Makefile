@@ -1,0 +1,42 @@
+# Every target works from a fresh clone. The environment is made from requirements.lock, hashes and all.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean lock generate parts
+.DELETE_ON_ERROR:
+
+.venv: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch .venv
+
+demo: .venv  ## the simulated factory, the loop and the page
+	$(BIN)/aiops demo
+
+check: .venv  ## format, lint, types, floors, generated files, rules, quick tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/generated.py --check
+	$(BIN)/pytest -q -m "not real and not slow"
+
+test: .venv parts  ## every test
+	$(BIN)/pytest -q -n 2 --dist loadgroup
+
+parts:  ## the system parts that the tests need (installed on Debian as root, else named)
+	@bash tests/install_parts.sh
+
+bench: .venv  ## every benchmark, as JSON
+	@for program in benchmarks/*.py; do $(BIN)/python $$program; done
+
+generate: .venv  ## schema, dashboards: everything that is generated and committed
+	$(BIN)/python tests/generated.py
+
+lock:  ## resolve the dependencies anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

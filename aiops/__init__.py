@@ -1,0 +1,3 @@
+"""The autopilot of a token factory."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,71 @@
+"""All that one turn of the loop saw and concluded."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from aiops.model.capacity import Capacity
+from aiops.model.decision import Decision
+from aiops.model.demand import TokenDemand, Work
+from aiops.model.detection import Detection, Diagnosis
+from aiops.model.forecast import Forecast, ForecastSkill
+from aiops.model.policy import Mode
+from aiops.model.refs import ModelRef, PoolRef
+from aiops.model.snapshot import Latency, SignalHealth
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSummary:
+    """A pool as the cycle saw it: replicas wanted by the world, serving, starting and leaving."""
+
+    pool: PoolRef
+    current: int | None
+    current_inferred: bool
+    ready: int
+    starting: int
+    draining: int
+    waiting: float | None
+    kv_usage_ratio: float | None
+    """Of the fullest replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCycle:
+    """One model's part of a cycle. ``lead_time_s`` is what the plan waited for at its P90."""
+
+    ref: ModelRef
+    mode: Mode
+    demand: TokenDemand | None
+    work: Work | None
+    latency: Latency
+    pools: tuple[PoolSummary, ...]
+    capacities: tuple[Capacity, ...]
+    lead_time_s: float
+    forecasts: tuple[Forecast, ...]
+    skills: tuple[ForecastSkill, ...]
+    decisions: tuple[Decision, ...]
+    detections: tuple[Detection, ...]
+    diagnosis: Diagnosis
+    signals: tuple[SignalHealth, ...]
+    blind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One turn of the loop; ``number`` counts from 1 at the start of the process."""
+
+    at: datetime
+    number: int
+    models: tuple[ModelCycle, ...] = ()
+    unmanaged: tuple[ModelRef, ...] = ()
+    blind: str = ""
+    queries: int = 0
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The decisions of all models."""
+        return tuple(decision for model in self.models for decision in model.decisions)
+
+    @property
+    def detections(self) -> tuple[Detection, ...]:
+        """The findings of all models."""
+        return tuple(detection for model in self.models for detection in model.detections)

@@ -1,0 +1,151 @@
+"""What is to be done about one pool, and why."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from aiops.model.refs import ModelRef, PoolRef, Role
+
+
+class Reason(StrEnum):
+    """A rule that moved or held a number. Closed: the console, the metrics' label and the runbooks use these alone."""
+
+    STEADY = "steady"
+    DEMAND_NOW = "demand_now"
+    BACKLOG = "backlog"
+    FORECAST = "forecast"
+    DEMAND_FELL = "demand_fell"
+    RATIO_BAND = "ratio_band"
+    RATIO_RELAXED = "ratio_relaxed"
+    ROUTING_SKEW = "routing_skew"
+    STALE_METRICS = "stale_metrics"
+    NO_DEMAND_SIGNAL = "no_demand_signal"
+    NO_PROFILE = "no_profile"
+    UNKNOWN_REPLICAS = "unknown_replicas"
+    SCALE_DOWN_STABILIZED = "scale_down_stabilized"
+    SCALE_UP_STEP_LIMITED = "scale_up_step_limited"
+    SCALE_DOWN_STEP_LIMITED = "scale_down_step_limited"
+    BELOW_MIN = "below_min"
+    ABOVE_MAX = "above_max"
+    GPU_BUDGET = "gpu_budget"
+    USD_BUDGET = "usd_budget"
+
+    @property
+    def sentence(self) -> str:
+        """What the rule did, for people."""
+        return _SENTENCES[self]
+
+    @property
+    def limit(self) -> bool:
+        """Whether the rule kept the plan from what demand asked for."""
+        return self in _LIMITS
+
+
+_SENTENCES = {
+    Reason.STEADY: "The replicas match what demand and forecast need.",
+    Reason.DEMAND_NOW: "The present demand needs more replicas.",
+    Reason.BACKLOG: "Requests already wait, and clearing them needs more replicas.",
+    Reason.FORECAST: "The forecast over the lead time needs more replicas than the present does.",
+    Reason.DEMAND_FELL: "Neither the present nor the forecast needs this many replicas.",
+    Reason.RATIO_BAND: "The prefill-to-decode ratio band moved this role with the other.",
+    Reason.RATIO_RELAXED: "The ratio band cannot be met within the limits, so it gives way before the objectives do.",
+    Reason.ROUTING_SKEW: "Some replicas are full while others idle; more replicas would not help, so the queue is not "
+    "counted as need.",
+    Reason.STALE_METRICS: "The metrics are lost, stale or mismatched: replicas are held.",
+    Reason.NO_DEMAND_SIGNAL: "Arrivals or token sizes were never seen, so no need can be computed: replicas are held.",
+    Reason.NO_PROFILE: "The variant names no capacity profile, so no need can be computed: replicas are held.",
+    Reason.UNKNOWN_REPLICAS: "The present number of replicas is not known: nothing is changed.",
+    Reason.SCALE_DOWN_STABILIZED: "A larger number was needed within the stabilization window: waiting it out.",
+    Reason.SCALE_UP_STEP_LIMITED: "The policy limits how many replicas may be added at once.",
+    Reason.SCALE_DOWN_STEP_LIMITED: "The policy limits how many replicas may be removed at once.",
+    Reason.BELOW_MIN: "The policy's minimum is higher than what is needed.",
+    Reason.ABOVE_MAX: "The policy's maximum is lower than what is needed.",
+    Reason.GPU_BUDGET: "The GPU budget is lower than what is needed.",
+    Reason.USD_BUDGET: "The cost budget is lower than what is needed.",
+}
+_LIMITS = frozenset(
+    {
+        Reason.RATIO_RELAXED,
+        Reason.STALE_METRICS,
+        Reason.NO_DEMAND_SIGNAL,
+        Reason.NO_PROFILE,
+        Reason.UNKNOWN_REPLICAS,
+        Reason.SCALE_DOWN_STABILIZED,
+        Reason.SCALE_UP_STEP_LIMITED,
+        Reason.SCALE_DOWN_STEP_LIMITED,
+        Reason.BELOW_MIN,
+        Reason.ABOVE_MAX,
+        Reason.GPU_BUDGET,
+        Reason.USD_BUDGET,
+    }
+)
+
+
+class Provenance(StrEnum):
+    """How a decision's input came to be known."""
+
+    MEASURED = "measured"
+    INFERRED = "inferred"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One number that a decision stands on; a missing one has no value."""
+
+    name: str
+    value: float | None
+    unit: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What demand alone asks of one pool, before any guard. Raw proposals, not held ones, feed the stabilization."""
+
+    pool: PoolRef
+    role: Role
+    needed_now: int
+    needed_forecast: int
+    desired: int
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one pool shall have, and why.
+
+    ``current`` and ``desired`` are replicas; None where the present number is not known, and then nothing is asked.
+    ``reasons`` stand in the order in which the rules applied. ``why_not`` is the nearest thing that would change it.
+    """
+
+    ref: ModelRef
+    pool: PoolRef
+    role: Role
+    current: int | None
+    desired: int | None
+    needed: int | None
+    reasons: tuple[Reason, ...]
+    inputs: tuple[Input, ...] = ()
+    why_not: str = ""
+
+    @property
+    def change(self) -> int:
+        """Replicas to add (positive) or remove (negative)."""
+        return 0 if self.current is None or self.desired is None else self.desired - self.current
+
+    @property
+    def direction(self) -> str:
+        """``up``, ``down`` or ``hold``."""
+        return "up" if self.change > 0 else "down" if self.change < 0 else "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of carrying a decision out; ``error`` is empty where it was applied."""
+
+    pool: PoolRef
+    at: datetime
+    asked: int
+    applied: bool
+    error: str = ""

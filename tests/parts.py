@@ -1,0 +1,133 @@
+"""The real parts that tests start: each listens on loopback, keeps its files in a scratch folder, and is stopped by
+the test that started it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+def require(program: str, package: str) -> str:
+    """Find a system program: its absence fails in CI and skips elsewhere, naming what installs it."""
+    found = shutil.which(program)
+    if found is None:
+        message = f"{program} is not installed; on Debian: apt-get install {package}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def shared_data(*parts: str) -> Path:
+    """A file or folder of the shared data, found through AIOPS_DATA; skips where it is absent."""
+    root = os.environ.get("AIOPS_DATA")
+    if not root:
+        pytest.skip("AIOPS_DATA names no folder with the shared data")
+    path = Path(root, *parts)
+    if not path.exists():
+        pytest.skip(f"the shared data has no {'/'.join(parts)}")
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> object:
+    """Wait for a state, never for a time."""
+    deadline = time.monotonic() + timeout_s
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = condition()
+        except (OSError, urllib.error.URLError, ValueError, KeyError, IndexError) as error:
+            last = error
+        else:
+            if last:
+                return last
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not happen within {timeout_s:g} s; last: {last!r}")
+
+
+def http_text(url: str, timeout_s: float = 5.0) -> str:
+    with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310  # loopback only
+        text: str = answer.read().decode()
+        return text
+
+
+@contextmanager
+def running(command: list[str], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program until the block ends; then ask it to stop, and insist after 10 s."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def prometheus(
+    folder: Path,
+    scrape_configs: list[dict[str, object]],
+    *,
+    interval: str = "1s",
+    rules: list[Path] | None = None,
+    history: list[Path] | None = None,
+) -> Iterator[str]:
+    """A real Prometheus; gives its URL once it is ready.
+
+    ``history`` are OpenMetrics files that promtool back-fills before the start.
+    """
+    binary = require("prometheus", "prometheus")
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "prometheus.yaml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
+                "scrape_configs": scrape_configs,
+                "rule_files": [str(path) for path in rules or []],
+            }
+        )
+    )
+    data = folder / "data"
+    for path in history or []:
+        promtool = require("promtool", "prometheus")
+        subprocess.run(
+            [promtool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=24h", str(path), str(data)],
+            check=True,
+            capture_output=True,
+        )
+    port = free_port()
+    command = [
+        binary,
+        f"--config.file={config}",
+        f"--storage.tsdb.path={data}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--storage.tsdb.retention.time=60d",
+        "--storage.tsdb.allow-overlapping-blocks",
+        "--query.lookback-delta=5m",
+        "--web.enable-lifecycle",
+    ]
+    with running(command, folder / "prometheus.log"):
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: http_text(f"{url}/-/ready"), "Prometheus is ready")
+        yield url
