@@ -23,7 +23,7 @@ class Actuator(Protocol):
     """Carries decisions out."""
 
     def apply(self, decision: Decision) -> Outcome:
-        """Ask for ``decision.desired`` replicas; idempotent. A refusal is an Outcome with its error, not an exception."""
+        """Ask for ``decision.desired`` replicas; idempotent. A refusal is an Outcome with its error, never raised."""
         ...
 
 

@@ -135,6 +135,11 @@ class Decision:
         return 0 if self.current is None or self.desired is None else self.desired - self.current
 
     @property
+    def acts(self) -> bool:
+        """Whether there is something to carry out: a change, on numbers that may be believed."""
+        return self.change != 0 and Reason.STALE_METRICS not in self.reasons
+
+    @property
     def direction(self) -> str:
         """``up``, ``down`` or ``hold``."""
         return "up" if self.change > 0 else "down" if self.change < 0 else "hold"

@@ -6,7 +6,16 @@ from enum import StrEnum
 from math import ceil
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from aiops.model.profile import CapacityProfile
@@ -23,6 +32,15 @@ Duration = Annotated[
 ]
 
 
+def _above_zero(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError(f"{format_duration(value)} is too short; write a duration above 0s")
+    return value
+
+
+PositiveDuration = Annotated[Duration, AfterValidator(_above_zero)]
+
+
 class Mode(StrEnum):
     """What aiops may do about a model."""
 
@@ -35,6 +53,21 @@ class Mode(StrEnum):
 def _read_mode(value: object) -> object:
     # `mode: {act: up}` is how YAML people write "act, but only upwards".
     return Mode.ACT_UP if value == {"act": "up"} else value
+
+
+ModeField = Annotated[
+    Mode,
+    BeforeValidator(_read_mode),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": [*Mode]},
+                {"type": "object", "properties": {"act": {"const": "up"}}, "required": ["act"], "maxProperties": 1},
+            ],
+            "examples": ["observe", {"act": "up"}],
+        }
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +104,7 @@ def _read_step(value: object) -> Step:
 StepField = Annotated[
     Step,
     BeforeValidator(_read_step),
-    PlainSerializer(str, when_used="json"),
+    PlainSerializer(lambda step: step.replicas or str(step), when_used="json"),
     WithJsonSchema(
         {
             "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": PERCENT_PATTERN}],
@@ -82,7 +115,9 @@ StepField = Annotated[
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, alias_generator=to_camel, populate_by_name=True
+    )
 
 
 class Metadata(_Document):
@@ -108,7 +143,7 @@ class Bound(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     attainment: float = Field(gt=0, lt=1)
-    bound: Duration
+    bound: PositiveDuration
 
     @property
     def bound_s(self) -> float:
@@ -192,14 +227,14 @@ class ScaleUp(_Document):
     """How fast replicas may be added."""
 
     max_step: StepField = Step(share=1.0)
-    per: Duration = timedelta(minutes=1)
+    per: PositiveDuration = timedelta(minutes=1)
 
 
 class ScaleDown(_Document):
     """How fast replicas may be removed, and how long a need must be gone first."""
 
     max_step: StepField = Step(share=0.25)
-    per: Duration = timedelta(minutes=5)
+    per: PositiveDuration = timedelta(minutes=5)
     stabilization: Duration = timedelta(minutes=10)
 
 
@@ -218,7 +253,7 @@ class Spec(_Document):
         default=None, description="defaults for this kind of load; what the document says itself comes first"
     )
     adapters: tuple[str, ...] = Field(default=(), description="LoRA names that requests use")
-    mode: Annotated[Mode, BeforeValidator(_read_mode)] = Mode.OBSERVE
+    mode: ModeField = Mode.OBSERVE
     priority: int = 100
     objectives: Objectives = Objectives()
     risk: float | None = Field(
@@ -270,12 +305,12 @@ class ScalingPolicy(_Document):
 class ColdStart(_Document):
     """How long a replica takes from order to ready: the prior, until enough starts were seen."""
 
-    p50: Duration = timedelta(seconds=90)
+    p50: PositiveDuration = timedelta(seconds=90)
     p90: Duration = timedelta(seconds=240)
 
     @model_validator(mode="after")
     def _order(self) -> "ColdStart":
-        if self.p90 < self.p50 or not self.p50:
+        if self.p90 < self.p50:
             raise ValueError(f"p90 {format_duration(self.p90)} is below p50 {format_duration(self.p50)}")
         return self
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aiops.model.interpolate import interpolate
 
-_STRICT = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+_STRICT = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, populate_by_name=True)
 Positive = Annotated[float, Field(gt=0)]
 _FLOOR_RATIO = 0.001  # extrapolated down, a time never falls below a thousandth of its table's first value
 

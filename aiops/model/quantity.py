@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from math import isfinite
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
@@ -22,7 +23,10 @@ def parse_duration(text: object) -> timedelta:
         return text
     if not isinstance(text, str) or not re.match(DURATION_PATTERN, text.strip()):
         raise ValueError(f"{text!r} is not a duration; write it with its unit, such as 500ms, 2s, 5m or 1h30m")
-    return timedelta(seconds=sum(float(n) * _UNIT_SECONDS[unit] for n, unit in _PART.findall(text)))
+    try:
+        return timedelta(seconds=sum(float(n) * _UNIT_SECONDS[unit] for n, unit in _PART.findall(text)))
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than any duration that can be used") from None
 
 
 def format_duration(value: timedelta) -> str:
@@ -30,15 +34,19 @@ def format_duration(value: timedelta) -> str:
 
     >>> format_duration(timedelta(seconds=90))
     '1m30s'
+    >>> format_duration(timedelta(milliseconds=2500))
+    '2.5s'
     """
     milliseconds = round(value.total_seconds() * 1000)
     if milliseconds < 0:
         return "-" + format_duration(-value)
     parts = []
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
         count, milliseconds = divmod(milliseconds, size)
         if count:
             parts.append(f"{count}{unit}")
+    if milliseconds:
+        parts.append(f"{milliseconds / 1000:g}s" if milliseconds >= 1000 else f"{milliseconds}ms")
     return "".join(parts) or "0s"
 
 
@@ -52,4 +60,7 @@ def parse_percent(text: object) -> float:
     """
     if not isinstance(text, str) or not re.match(PERCENT_PATTERN, text.strip()):
         raise ValueError(f"{text!r} is not a share; write it with a percent sign, such as 25%")
-    return float(text.strip()[:-1]) / 100
+    share = float(text.strip()[:-1]) / 100
+    if not isfinite(share):
+        raise ValueError(f"{text!r} is larger than any share that can be used")
+    return share

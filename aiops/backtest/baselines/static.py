@@ -1,0 +1,107 @@
+"""Static: the smallest constant numbers of replicas that reach a given attainment, found by search."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from aiops.backtest.replay import Replay, World, alone, hold
+from aiops.model.refs import ModelRef, PoolRef
+from aiops.simulate.spec import FactorySpec
+
+MOST_REPLICAS = 32
+
+
+@dataclass(frozen=True)
+class StaticFleet:
+    """The replicas found for one model, and what came of them; ``runs`` is how many simulated spans it took."""
+
+    replicas: dict[PoolRef, int]
+    replay: Replay
+    runs: int
+
+
+def smallest_static(
+    world: World,
+    spec: FactorySpec,
+    duration: timedelta,
+    attainment_ratio: float,
+    on_run: Callable[[ModelRef, tuple[int, ...]], None] = lambda *_: None,
+) -> StaticFleet:
+    """Find the fewest GPUs that, held constant, reach an attainment over the span.
+
+    For each number of prefill replicas the fewest decode replicas are found by halving, until prefill alone costs more
+    than the best pair. More replicas never serve worse, so nothing smaller is missed. Raises ValueError where
+    32 replicas a pool do not reach it.
+    """
+    search = _Search(alone(world, spec), spec, duration, attainment_ratio, on_run)
+    best = search.single() if len(spec.pools) == 1 else search.pair()
+    if best is None:
+        raise ValueError(f"{MOST_REPLICAS} replicas a pool of {spec.ref} do not reach {attainment_ratio:.4f}")
+    return StaticFleet(search.named(best), search.run(best), len(search.seen))
+
+
+class _Search:
+    def __init__(
+        self,
+        world: World,
+        spec: FactorySpec,
+        duration: timedelta,
+        attainment_ratio: float,
+        on_run: Callable[[ModelRef, tuple[int, ...]], None],
+    ) -> None:
+        self.world, self.spec, self.duration = world, spec, duration
+        self.goal, self.on_run = attainment_ratio, on_run
+        self.gpus = [world.policies.variants[pool.variant or pool.profile].gpus for pool in spec.pools]
+        self.seen: dict[tuple[int, ...], Replay] = {}
+
+    def named(self, counts: tuple[int, ...]) -> dict[PoolRef, int]:
+        return {
+            PoolRef(self.spec.namespace, "Deployment", pool.name): count
+            for pool, count in zip(self.spec.pools, counts, strict=True)
+        }
+
+    def run(self, counts: tuple[int, ...]) -> Replay:
+        if counts not in self.seen:
+            self.on_run(self.spec.ref, counts)
+            self.seen[counts] = hold(self.world, self.duration, self.named(counts))
+        return self.seen[counts]
+
+    def reaches(self, counts: tuple[int, ...]) -> bool:
+        attainment = self.run(counts).fate.requests.attainment_ratio
+        return attainment is not None and attainment >= self.goal
+
+    def single(self) -> tuple[int, ...] | None:
+        count = self._fewest(lambda n: (n,), MOST_REPLICAS)
+        return None if count is None else (count,)
+
+    def pair(self) -> tuple[int, ...] | None:
+        """Walk the edge between pairs that reach the goal and pairs that do not: prefill up, decode down."""
+        best: tuple[int, ...] | None = None
+        prefill = self._fewest(lambda n: (n, MOST_REPLICAS), MOST_REPLICAS)
+        most = MOST_REPLICAS
+        while prefill is not None and prefill <= MOST_REPLICAS:
+            fixed = prefill
+            decode = self._fewest(lambda n, p=fixed: (p, n), most)  # type: ignore[misc]  # the default binds this turn's value
+            if decode is not None:
+                most = decode
+                if best is None or self._cost((prefill, decode)) < self._cost(best):
+                    best = (prefill, decode)
+            prefill += 1
+            if best is not None and self._cost((prefill, 1)) >= self._cost(best):
+                break
+            if most == 1:
+                break
+        return best
+
+    def _cost(self, counts: tuple[int, ...]) -> int:
+        return sum(count * gpus for count, gpus in zip(counts, self.gpus, strict=True))
+
+    def _fewest(self, counts: Callable[[int], tuple[int, ...]], most: int) -> int | None:
+        """Find the smallest number up to ``most`` that reaches the goal; None where that many do not."""
+        if not self.reaches(counts(most)):
+            return None
+        low, high = 0, most
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.reaches(counts(middle)) else (middle, high)
+        return high

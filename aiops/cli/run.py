@@ -1,0 +1,226 @@
+"""aiops run: the loop, until it is told to stop."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from aiops import __version__
+from aiops.act.emit import Emitter
+from aiops.act.journal import Journal
+from aiops.act.log import CycleLog, set_up_log
+from aiops.act.recorder import EvidenceRecorder
+from aiops.cli.clock import WallClock
+from aiops.cli.connect import (
+    CaFileOption,
+    MatcherOption,
+    PolicyOption,
+    PrometheusOption,
+    TenantOption,
+    TokenFileOption,
+    client_for,
+    duration,
+    policy_failure,
+)
+from aiops.cli.shell import CommandError, Exit, telling
+from aiops.control.loop import Loop, Turn
+from aiops.model.decision import Decision, Outcome
+from aiops.model.policy import Mode, PolicySet
+from aiops.observe.history import read_history
+from aiops.observe.observer import PrometheusObserver
+from aiops.observe.policies import PolicyError, PolicyWatch
+from aiops.observe.prometheus import PrometheusClient, PrometheusError
+from aiops.plan import State, begin
+from aiops.serve.api import create_app
+from aiops.serve.health import Health
+from aiops.serve.server import Server
+
+JournalOption = Annotated[
+    Path | None,
+    typer.Option("--journal", envvar="AIOPS_JOURNAL", help="The file with the evidence (SQLite).", show_default=False),
+]
+
+
+def default_journal() -> Path:
+    """Give the journal's place where none is named: the user's state folder."""
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "aiops" / "journal.db"
+
+
+def run(
+    policy: PolicyOption,
+    prometheus: PrometheusOption = None,
+    interval: Annotated[str, typer.Option(help="How often a cycle begins.")] = "15s",
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where the page, the API and /metrics are served.")
+    ] = "127.0.0.1:9095",
+    journal: JournalOption = None,
+    history: Annotated[str, typer.Option(help="How far back the forecast reads at the start.")] = "14d",
+    window: Annotated[str, typer.Option(help="Rates are over this window; at least four scrapes.")] = "1m",
+    stop_after: Annotated[str | None, typer.Option("--for", help="End by itself after this long.")] = None,
+    log_format: Annotated[str, typer.Option(help="json, or console for people.")] = "json",
+    bearer_token_file: TokenFileOption = None,
+    ca_file: CaFileOption = None,
+    tenant: TenantOption = None,
+    matcher: MatcherOption = None,
+) -> None:
+    """Run the loop against a Prometheus: observe and emit. It serves a page, a JSON API, /metrics and the probes.
+
+    Policies are read anew when their files change; broken ones keep the last good. SIGTERM ends the loop after the
+    cycle under way. Without sight nothing moves, and the loop goes on.
+
+    Exit codes: 0 ended as asked, 1 bad input, 2 wrong usage.
+
+    Examples:
+
+      aiops run --policy policies/ --prometheus http://127.0.0.1:9090
+
+      aiops run --policy /etc/aiops/policies --prometheus https://thanos.example --bearer-token-file /var/run/token
+
+      aiops run --policy policies/ --prometheus http://127.0.0.1:9090 --interval 5s --for 10m --log-format console
+    """
+    beat, span, rate_window = duration(interval), duration(history), duration(window)
+    end = None if stop_after is None else duration(stop_after)
+    host, port = _address(listen)
+    if log_format not in ("json", "console"):
+        raise typer.BadParameter(f"--log-format is json or console, not {log_format!r}")
+    if beat <= timedelta(0):
+        raise typer.BadParameter(f"--interval {interval} is no time at all")
+    with telling(as_json=False):
+        watch = _watched(policy)
+        with client_for(prometheus, bearer_token_file, ca_file, tenant, matcher) as client:
+            _Run(watch, client, beat, span, rate_window).until_stopped(journal or default_journal(), host, port, end, log_format)
+
+
+def _watched(paths: list[Path]) -> PolicyWatch:
+    try:
+        watch = PolicyWatch(paths)
+    except PolicyError as error:
+        raise policy_failure(error) from error
+    acting = [policy.metadata.name for policy in watch.current().policies if policy.spec.mode in (Mode.ACT, Mode.ACT_UP)]
+    if acting:
+        raise CommandError(
+            f"policy {acting[0]!r} has mode act, and this version writes to no cluster; set mode: observe or mode: emit"
+        )
+    return watch
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise typer.BadParameter(f"{text!r} is no address; write HOST:PORT, such as 127.0.0.1:9095")
+    return host.strip("[]"), int(port)
+
+
+class _NoCluster:
+    """The actuator where no cluster is connected: a policy that turns to ``act`` while running is refused, aloud."""
+
+    def __init__(self, clock: WallClock) -> None:
+        self._clock = clock
+
+    def apply(self, decision: Decision) -> Outcome:
+        error = "no cluster is connected, so mode act writes nothing; set mode: observe or mode: emit"
+        return Outcome(decision.pool, self._clock.now(), decision.desired or 0, applied=False, error=error)
+
+
+class _Alone:
+    """The elector of the only process."""
+
+    def leads(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of the loop, wired to the world."""
+
+    watch: PolicyWatch
+    client: PrometheusClient
+    interval: timedelta
+    history: timedelta
+    window: timedelta
+
+    def until_stopped(self, journal_path: Path, host: str, port: int, end: timedelta | None, log_format: str) -> None:
+        log = CycleLog(set_up_log(json_lines=log_format == "json"))
+        clock = WallClock()
+        emitter = Emitter(__version__, self.interval.total_seconds())
+        health = Health(self.interval.total_seconds())
+        policies = self._policies(emitter)
+        journal = _open(journal_path)
+        loop = Loop(
+            PrometheusObserver(self.client, self.watch.current, clock.now, window=self.window),
+            _NoCluster(clock),
+            EvidenceRecorder(journal, emitter, log, self.watch.current),
+            _Alone(),
+            policies,
+            prepare=_History(self.client, self.watch.current, self.history, clock.now),
+            on_stage=emitter.stage,
+        )
+
+        def ended(turn: Turn) -> None:
+            health.cycle_ended(turn.cycle)
+
+        server = Server(create_app(journal, emitter, health, self.watch.current), host=host, port=port)
+        try:
+            with server, clock.on_signals():
+                structlog.get_logger().info("aiops runs", page=server.url, journal=journal.name)
+                until = None if end is None else clock.now() + end
+                loop.run_forever(clock, State(), self.interval.total_seconds(), until=until, on_turn=ended)
+        except OSError as error:
+            raise CommandError(str(error)) from error
+        finally:
+            journal.close()
+        structlog.get_logger().info("aiops ended")
+
+    def _policies(self, emitter: Emitter) -> Callable[[], PolicySet]:
+        said = ""
+
+        def policies() -> PolicySet:
+            nonlocal said
+            current = self.watch.current()
+            if self.watch.problem != said:
+                said = self.watch.problem
+                if said:
+                    structlog.get_logger().error("the policies on disk are broken; the last good ones are used", problem=said)
+                else:
+                    structlog.get_logger().info("the policies on disk are good again")
+            emitter.policy_load(bool(said))
+            return current
+
+        return policies
+
+
+def _open(path: Path) -> Journal:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Journal(path)
+    except OSError as error:
+        raise CommandError(f"cannot write the journal {path}: {error.strerror or error}; name another with --journal") from error
+
+
+class _History:
+    """Reads the past once, as soon as Prometheus answers; tried anew before each cycle until then."""
+
+    def __init__(
+        self, client: PrometheusClient, policies: Callable[[], PolicySet], span: timedelta, now: Callable[[], datetime]
+    ) -> None:
+        self._client, self._policies, self._span, self._now = client, policies, span, now
+        self._read = False
+
+    def __call__(self, state: State) -> State:
+        if self._read:
+            return state
+        at, policies = self._now(), self._policies()
+        try:
+            histories = read_history(self._client, policies, at, self._span)
+        except PrometheusError as error:
+            structlog.get_logger().warning("no history yet; the forecast starts cold", error=str(error))
+            return state
+        self._read = True
+        structlog.get_logger().info("history read", models=sum(bool(history.ends_s) for history in histories))
+        return begin(state, policies, histories, at)

@@ -1,0 +1,122 @@
+"""Intervals from the forecaster's own trailing errors, corrected while they run.
+
+Split conformal prediction on a bounded memory of ratio residuals (log of actual ÷ forecast), with the share of misses
+steered to what was asked as in adaptive conformal inference (Gibbs and Candès 2021).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, log, sqrt
+from statistics import NormalDist
+
+LEVELS = (0.05, 0.1, 0.5, 0.9, 0.95, 0.98, 0.99, 0.995)
+LOW, MIDDLE, HIGH = 1, 2, 3
+"""Places of the quantiles that are watched: 0.1, 0.5 and 0.9."""
+MOST_RESIDUALS = 200
+LEAST_RESIDUALS = 20
+"""Fewer leave the default intervals in place."""
+WIDEST = log(10.0)
+"""No quantile is further than tenfold from the forecast."""
+FLOOR_RATIO = 0.1
+"""The additive floor near zero, as a share of the series' typical value."""
+_NORMAL = tuple(NormalDist().inv_cdf(level) for level in LEVELS)
+_RATE = 0.005
+_BIAS_PRIOR = 20.0
+_TIGHTEST, _LOOSEST = 3.0, 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """What is known of the errors at one window.
+
+    ``residuals`` are log ratios, oldest first; ``low_ratio`` and ``high_ratio`` say by how much the tails below 0.5 and
+    above it are taken smaller (wider intervals) or larger than asked for; ``offsets`` are the resulting log ratios of
+    the quantiles at :data:`LEVELS`, empty while too few residuals are known.
+    """
+
+    residuals: tuple[float, ...] = ()
+    low_ratio: float = 1.0
+    high_ratio: float = 1.0
+    offsets: tuple[float, ...] = ()
+
+
+def residual(actual: float, point: float, floor: float) -> float:
+    """Give the log of actual ÷ forecast, both raised by ``floor`` (0 only for a series of zeros), within the cap."""
+    if actual == point:
+        return 0.0
+    if point + floor <= 0.0 or actual + floor <= 0.0:
+        return WIDEST if actual > point else -WIDEST
+    # Rounded: a hundred-thousandth of the value is no information, and the state is kept as text.
+    return round(min(max(log((actual + floor) / (point + floor)), -WIDEST), WIDEST), 5)
+
+
+def learn(errors: Errors, new: float, below_low: bool, above_high: bool, apart_ratio: float) -> Errors:
+    """Take in one residual, and whether the actual was below the forecast's q10 or above its q90.
+
+    ``apart_ratio`` is the time between residuals ÷ their horizon: closer ones overlap, and count as that much less.
+    """
+    residuals = (*errors.residuals, new)[-MOST_RESIDUALS:]
+    low = _steer(errors.low_ratio, below_low, LEVELS[LOW])
+    high = _steer(errors.high_ratio, above_high, 1.0 - LEVELS[HIGH])
+    if len(residuals) < LEAST_RESIDUALS:
+        return Errors(residuals, low, high)
+    return Errors(residuals, low, high, _offsets(sorted(residuals), low, high, apart_ratio))
+
+
+def quantiles(point: float, offsets: Sequence[float], floor: float, widening: float = 1.0) -> tuple[float, ...]:
+    """Give the values at :data:`LEVELS` around a forecast; ``widening`` stretches them about the median."""
+    middle = offsets[MIDDLE]
+    scale = point + floor
+    values = []
+    value = 0.0
+    for offset in offsets:
+        ratio = exp(min(max(middle + widening * (offset - middle), -WIDEST), WIDEST))
+        value = max(value, point if ratio == 1.0 else scale * ratio - floor)
+        values.append(value)
+    return tuple(values)
+
+
+def cold_offsets(horizon_s: float) -> tuple[float, ...]:
+    """Give the default, wide: a normal log ratio whose deviation grows with the root of the horizon."""
+    deviation = min(0.2 + 0.3 * sqrt(horizon_s / 3600.0), 0.9)
+    return tuple(deviation * normal for normal in _NORMAL)
+
+
+def _steer(ratio: float, missed: bool, share: float) -> float:
+    """Make the tail smaller on a miss and larger otherwise: at a share of 0.1, nine steps and one."""
+    return min(max(ratio * exp(_RATE * (share - missed) / share), _LOOSEST), _TIGHTEST)
+
+
+def _offsets(ordered: Sequence[float], low_ratio: float, high_ratio: float, apart_ratio: float) -> tuple[float, ...]:
+    middle = _at_rank(ordered, 0.5)
+    independent = len(ordered) * min(apart_ratio, 1.0)
+    found = []
+    for level in LEVELS:
+        if level == 0.5:
+            # A bias seen on five windows of six hours is mostly chance: 5 / (5 + 20) of it is believed.
+            found.append(middle * independent / (independent + _BIAS_PRIOR))
+        elif level < 0.5:
+            found.append(_tail(ordered, middle, min(level * low_ratio, 0.5), False))
+        else:
+            found.append(_tail(ordered, middle, min((1.0 - level) * high_ratio, 0.5), True))
+    return tuple(found)
+
+
+def _tail(ordered: Sequence[float], middle: float, tail: float, upper: bool) -> float:
+    """Read a tail; one that the residuals do not resolve continues the last that they do, along the normal's tail."""
+    resolved = max(tail, 1.0 / (len(ordered) + 1.0))
+    found = _at_rank(ordered, 1.0 - resolved if upper else resolved)
+    if resolved > tail:
+        found = middle + (found - middle) * _normal_tail(tail) / _normal_tail(resolved)
+    return found
+
+
+def _at_rank(ordered: Sequence[float], level: float) -> float:
+    """Interpolate the conformal quantile: rank level × (n + 1)."""
+    place = min(max(level * (len(ordered) + 1) - 1.0, 0.0), len(ordered) - 1.0)
+    i = min(int(place), len(ordered) - 2)
+    return ordered[i] + (place - i) * (ordered[i + 1] - ordered[i])
+
+
+def _normal_tail(tail: float) -> float:
+    return NormalDist().inv_cdf(1.0 - tail)

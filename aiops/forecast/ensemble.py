@@ -1,0 +1,175 @@
+"""The members together: learned from bin by bin, weighted by trailing error, with conformal intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import repeat
+from math import exp, isfinite, sqrt
+
+from aiops.forecast import conformal
+from aiops.forecast.bins import grid, span
+from aiops.forecast.member import Forecaster
+from aiops.forecast.state import SeriesState, WindowState
+from aiops.forecast.weights import weights
+from aiops.forecast.windows import DAY_S, Outlook, asked_for, cold, due, judged, skill, with_origin
+from aiops.model.forecast import Forecast, ForecastBasis, ForecastSkill, Window
+
+LARGEST = 1e18
+"""A larger value, as a negative one, is nonsense and counts as a gap."""
+MOST_RECENT = 1500
+"""Bins kept to judge windows by: a day of minutes. A longer window keeps the default interval."""
+CALIBRATED_BINS = 3000
+"""The end of a long history from which weights and intervals learn; members learn from all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Forecasts one series at a time from its state; itself it remembers nothing."""
+
+    members: tuple[Forecaster, ...]
+
+    def learn(
+        self,
+        state: SeriesState,
+        at_s: float,
+        value: float | None,
+        windows: Sequence[Window],
+        censored: bool = False,
+    ) -> SeriesState:
+        """Learn one closed bin that ended at ``at_s`` (Unix seconds), and keep the intervals of ``windows`` calibrated.
+
+        None, as any value that is negative, not finite or above 1e18, is a gap; so are bins that were skipped. A bin at
+        or before the last (or less than half a bin after it) is ignored. A window asked for the first time starts cold;
+        one no longer asked for is forgotten after six hours. A censored bin teaches the intervals nothing, and the
+        levels only where it is above the last value: demand was at least that.
+        """
+        state = self._own(state)
+        books = asked_for(state.windows, windows, state.bin_s, at_s, len(self.members))
+        new = self._remembered(state, at_s, value, _longest(books), censored)
+        if new is state:
+            return state
+        books = tuple([judged(book, new, at_s) for book in books])
+        if new.seen_s == at_s and not censored:
+            books = tuple(
+                [
+                    with_origin(book, at_s, new.last, self._outlook(book, new, 0))
+                    if due(book, new.bin_s, at_s)
+                    else book
+                    for book in books
+                ]
+            )
+        return replace(new, windows=books)
+
+    def learn_history(
+        self,
+        state: SeriesState,
+        ends_s: Sequence[float],
+        values: Sequence[float | None],
+        windows: Sequence[Window],
+    ) -> SeriesState:
+        """Learn many closed bins, oldest first, as :meth:`learn` would, but fast.
+
+        Members learn from all bins, weights and intervals from the last 3,000.
+        Raises ValueError where ``ends_s`` and ``values`` differ in length.
+        """
+        if len(ends_s) != len(values):
+            raise ValueError(f"{len(ends_s)} ends and {len(values)} values: each bin has one of both")
+        old = max(0, len(ends_s) - CALIBRATED_BINS)
+        for at_s, value in zip(ends_s[:old], values[:old], strict=True):
+            state = self._remembered(self._own(state), at_s, value, 1, False)
+        for at_s, value in zip(ends_s[old:], values[old:], strict=True):
+            state = self.learn(state, at_s, value, windows)
+        return state
+
+    def predict(
+        self, state: SeriesState, series: str, made_at: datetime, windows: Sequence[Window]
+    ) -> tuple[Forecast, ...]:
+        """Forecast the maximum of a series over each window from ``made_at`` (with its time zone), in their order.
+
+        Until a bin is over, the forecast stays the same. The longer ago the last measured bin, the wider the interval.
+        Before the first point the basis is NONE, and there are no quantiles.
+        """
+        state = self._own(state)
+        if state.end_s is None or not state.points:
+            return tuple(Forecast(series, made_at, window, (), basis=ForecastBasis.NONE) for window in windows)
+        late = max(0, int((made_at.timestamp() - state.end_s) // state.bin_s))
+        books = {(book.first_bin, book.last_bin): book for book in state.windows}
+        forecasts = []
+        for window in windows:
+            book = books.get(span(window, state.bin_s)) or cold(window, state.bin_s, len(self.members))
+            outlook = self._outlook(book, state, late)
+            counted = [
+                (member.name, share) for member, share in zip(self.members, outlook.weights, strict=True) if share
+            ]
+            quantiles = tuple(zip(conformal.LEVELS, outlook.quantiles, strict=True))
+            basis = ForecastBasis.HISTORY if book.errors.offsets else ForecastBasis.COLD
+            forecasts.append(Forecast(series, made_at, window, quantiles, tuple(counted), basis))
+        return tuple(forecasts)
+
+    def skills(self, state: SeriesState, series: str) -> tuple[ForecastSkill, ...]:
+        """Say how well each window that is asked for was forecast lately; recent windows count more."""
+        return tuple(skill(book, series) for book in state.windows if book.unasked_since_s is None)
+
+    def _own(self, state: SeriesState) -> SeriesState:
+        """Take over a state of other members: what they share stays, and every window starts cold."""
+        names = [member.name for member in self.members]
+        if [name for name, _ in state.members] == names:
+            return state
+        known = dict(state.members)
+        return replace(state, members=tuple([(name, known.get(name, ())) for name in names]), windows=())
+
+    def _remembered(
+        self, state: SeriesState, at_s: float, value: float | None, longest: int, censored: bool
+    ) -> SeriesState:
+        """Take a bin into the members and the ``longest`` last values; the same state where the bin is not new."""
+        steps = 1 if state.end_s is None else round((at_s - state.end_s) / state.bin_s)
+        if steps < 1:
+            return state
+        if value is not None and not (isfinite(value) and 0.0 <= value <= LARGEST):
+            value = None
+        gap = repeat(None, min(steps - 1, longest))
+        recent = (*state.recent, *gap, None if censored else value)[-longest:]
+        censored_s = at_s if censored else state.censored_s
+        if value is None or (censored and value <= state.last):
+            return replace(state, end_s=at_s, recent=recent, censored_s=censored_s)
+        share = max(1.0 / (state.points + 1.0), 1.0 - exp(-state.bin_s / DAY_S))
+        return SeriesState(
+            bin_s=state.bin_s,
+            end_s=at_s,
+            seen_s=at_s,
+            censored_s=censored_s,
+            points=state.points + 1,
+            last=value,
+            typical=state.typical + share * (value - state.typical),
+            recent=recent,
+            members=tuple(
+                [
+                    (name, member.learn(memory, value, at_s, state.bin_s))
+                    for member, (name, memory) in zip(self.members, state.members, strict=True)
+                ]
+            ),
+            windows=state.windows,
+        )
+
+    def _outlook(self, book: WindowState, state: SeriesState, late: int) -> Outlook:
+        """Forecast one window from ``late`` bins after the end of the last."""
+        bin_s = state.bin_s
+        end_s = 0.0 if state.end_s is None else state.end_s
+        ahead = grid(book.first_bin + late, book.last_bin + late)
+        values: list[float | None] = []
+        for member, (_, memory) in zip(self.members, state.members, strict=True):
+            path = member.path(memory, end_s, bin_s, ahead)
+            values.append(None if path is None else max(path))
+        shares = weights(values, book.score)
+        counted = [share * value for share, value in zip(shares, values, strict=True) if value is not None]
+        point = sum(counted) if counted else state.last
+        horizon_s = book.last_bin * bin_s
+        blind_s = late * bin_s + (0.0 if state.seen_s is None else end_s - state.seen_s)
+        widening = sqrt(1.0 + blind_s / horizon_s)
+        offsets = book.errors.offsets or conformal.cold_offsets(horizon_s)
+        quantiles = conformal.quantiles(point, offsets, conformal.FLOOR_RATIO * state.typical, widening)
+        return Outlook(tuple(values), shares, point, quantiles)
+
+
+def _longest(books: Sequence[WindowState]) -> int:
+    return min(max([book.last_bin for book in books], default=1), MOST_RECENT)

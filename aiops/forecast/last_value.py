@@ -1,0 +1,20 @@
+"""The last value holds: hard to beat a few minutes ahead, and the yardstick of all skill."""
+
+from dataclasses import dataclass
+
+from aiops.forecast.member import MemberState
+
+
+@dataclass(frozen=True, slots=True)
+class LastValue:
+    """Forecast the last value for ever."""
+
+    name: str = "last_value"
+
+    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float) -> MemberState:
+        """Keep the value."""
+        return (value,)
+
+    def path(self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...]) -> tuple[float, ...] | None:
+        """Repeat the value."""
+        return state * len(ahead) if state else None

@@ -1,0 +1,31 @@
+"""What one forecaster of the ensemble is."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+MemberState = tuple[float, ...]
+"""All that a member remembers of one series: a flat, bounded tuple; empty before the first value."""
+
+
+class Forecaster(Protocol):
+    """One way to forecast a series, from nothing but its own memory of it.
+
+    The contract, to which one test suite holds every member: paths are finite, not negative, and scale with the series;
+    a constant series is continued; gaps are never passed in, so time may jump.
+    """
+
+    @property
+    def name(self) -> str:
+        """The member's name among a forecast's weights."""
+        ...
+
+    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float) -> MemberState:
+        """Learn the value of the bin that is ``bin_s`` seconds long and ends at ``at_s`` (Unix seconds)."""
+        ...
+
+    def path(self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...]) -> Sequence[float] | None:
+        """Give the expected values of the bins that end ``ahead`` (ascending, at least 1) bins after ``at_s``.
+
+        None is no opinion: the history is too short for this member.
+        """
+        ...

@@ -1,0 +1,144 @@
+"""The book that is kept on each window: forecasts made, judged when their window has ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from aiops.forecast import conformal
+from aiops.forecast.bins import span
+from aiops.forecast.state import Origin, Score, SeriesState, WindowState
+from aiops.model.forecast import ForecastSkill, Window
+
+MOST_WINDOWS = 12
+UNASKED_S = 6 * 3600.0
+"""How long a window that nobody asks for is remembered."""
+LEAST_POINTS = 10
+"""Fewer ended windows say nothing about skill."""
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the ensemble expects of one window's maximum.
+
+    ``members`` are the members' own (None: no opinion), ``point`` their weighted mean, ``quantiles`` the values at
+    ``conformal.LEVELS`` around it.
+    """
+
+    members: tuple[float | None, ...]
+    weights: tuple[float, ...]
+    point: float
+    quantiles: tuple[float, ...]
+
+
+def cold(window: Window, bin_s: float, members: int) -> WindowState:
+    """Open the book on a window."""
+    first, last = span(window, bin_s)
+    return WindowState(window, first, last, Score((0.0,) * members, (0.0,) * members))
+
+
+def asked_for(
+    known: Sequence[WindowState], windows: Sequence[Window], bin_s: float, at_s: float, members: int
+) -> tuple[WindowState, ...]:
+    """Bring the books in line with the windows asked for at ``at_s``, those first; at most twelve are kept."""
+    wanted = {span(window, bin_s): window for window in windows}
+    kept, unasked = [], []
+    for state in known:
+        window = wanted.pop((state.first_bin, state.last_bin), None)
+        if window is not None:
+            same = window == state.window and state.unasked_since_s is None
+            kept.append(state if same else replace(state, window=window, unasked_since_s=None))
+        elif state.unasked_since_s is None:
+            unasked.append(replace(state, unasked_since_s=at_s))
+        elif at_s - state.unasked_since_s <= UNASKED_S:
+            unasked.append(state)
+    kept += [cold(window, bin_s, members) for window in wanted.values()]
+    return tuple((kept + unasked)[: max(MOST_WINDOWS, len(kept))])
+
+
+def due(window: WindowState, bin_s: float, at_s: float) -> bool:
+    """Say whether a forecast that will be judged is to be made at ``at_s``."""
+    if window.unasked_since_s is not None or window.made_s is None:
+        return window.unasked_since_s is None
+    return at_s - window.made_s > (_stride(window, bin_s) - 0.5) * bin_s
+
+
+def with_origin(window: WindowState, at_s: float, last: float, outlook: Outlook) -> WindowState:
+    """Keep a forecast until its window has ended."""
+    low, middle, high = (outlook.quantiles[i] for i in (conformal.LOW, conformal.MIDDLE, conformal.HIGH))
+    origin = Origin(at_s, last, outlook.members, outlook.point, low, middle, high)
+    return replace(window, origins=(*window.origins, origin), made_s=at_s)
+
+
+def judged(window: WindowState, series: SeriesState, at_s: float) -> WindowState:
+    """Compare the forecasts whose window has ended by ``at_s``, the end of the series' last bin, with what came."""
+    while window.origins and window.origins[0].at_s + (window.last_bin - 0.5) * series.bin_s < at_s:
+        origin, *pending = window.origins
+        window = replace(window, origins=tuple(pending))
+        actual = _actual(window, origin.at_s, series, at_s)
+        if actual is not None:
+            window = _taught(window, origin, actual, series)
+    return window
+
+
+def skill(window: WindowState, series: str) -> ForecastSkill:
+    """Say how well a window was forecast lately."""
+    score = window.score
+    known = score.points >= LEAST_POINTS
+    return ForecastSkill(
+        series,
+        window.window,
+        score.error / score.actual if known and score.actual > 0.0 else None,
+        1.0 - score.error / score.last_error if known and score.last_error > 0.0 else None,
+        score.covered / score.weight if known else None,
+        score.points,
+    )
+
+
+def _actual(window: WindowState, origin_s: float, series: SeriesState, at_s: float) -> float | None:
+    """Give the maximum that came; None where over half of the window is a gap, or any of it was censored."""
+    if series.censored_s is not None and series.censored_s > origin_s + (window.first_bin - 0.5) * series.bin_s:
+        return None
+    now = len(series.recent) + round((origin_s - at_s) / series.bin_s)  # the place of the bin after the origin
+    places = slice(max(0, now + window.first_bin - 1), max(0, now + window.last_bin))
+    seen = [value for value in series.recent[places] if value is not None]
+    return max(seen) if seen and 2 * len(seen) >= window.last_bin - window.first_bin + 1 else None
+
+
+def _taught(window: WindowState, origin: Origin, actual: float, series: SeriesState) -> WindowState:
+    since_s = 0.0 if window.judged_s is None else origin.at_s - window.judged_s
+    return replace(
+        window,
+        score=_scored(window.score, origin, actual, 0.5 ** (since_s / max(DAY_S, 4.0 * window.window.end_s))),
+        errors=conformal.learn(
+            window.errors,
+            conformal.residual(actual, origin.point, conformal.FLOOR_RATIO * series.typical),
+            below_low=actual < origin.low,
+            above_high=actual > origin.high,
+            apart_ratio=_stride(window, series.bin_s) / window.last_bin,
+        ),
+        judged_s=origin.at_s,
+    )
+
+
+def _scored(score: Score, origin: Origin, actual: float, keep: float) -> Score:
+    members = list(zip(origin.members, score.errors, score.actuals, strict=True))
+    return Score(
+        errors=tuple([keep * error + (0.0 if value is None else abs(actual - value)) for value, error, _ in members]),
+        actuals=tuple([keep * total + (0.0 if value is None else actual) for value, _, total in members]),
+        error=keep * score.error + abs(actual - origin.middle),
+        last_error=keep * score.last_error + abs(actual - origin.last),
+        actual=keep * score.actual + actual,
+        covered=keep * score.covered + (actual <= origin.high),
+        weight=keep * score.weight + 1.0,
+        points=score.points + 1,
+    )
+
+
+def _stride(window: WindowState, bin_s: float) -> int:
+    """Give the bins between two origins.
+
+    At most 30 are pending, and at bins of a minute 200 residuals, seven bins apart, reach back a day; the first are one
+    bin apart, so that a new window leaves its default interval soon.
+    """
+    day = DAY_S / bin_s / conformal.MOST_RESIDUALS
+    return round(max(window.last_bin / 30.0, min(day, len(window.errors.residuals) / 25.0), 1.0))

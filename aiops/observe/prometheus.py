@@ -1,0 +1,284 @@
+"""Questions to a Prometheus, or to anything that speaks its API: answered whole and in time, or not at all."""
+
+import math
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from prometheus_api_client import PrometheusConnect
+from requests.auth import AuthBase
+
+from aiops.observe.answer import Answer, PrometheusError, TransientError, read_answer
+
+__all__ = ["MAX_POINTS", "PrometheusAccess", "PrometheusClient", "PrometheusError", "Series"]
+
+Key = TypeVar("Key")
+
+MAX_POINTS = 11_000
+"""What Prometheus gives at most for one series in one range query."""
+_MATCHER = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*\s*(=|!=|=~|!~)\s*"(?:[^"\\]|\\.)*"')
+_FIRST_WAIT_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of an answer: its labels and its samples, oldest first. NaN and infinities are missing (None)."""
+
+    labels: dict[str, str]
+    times_s: tuple[float, ...]
+    values: tuple[float | None, ...]
+
+    @property
+    def value(self) -> float | None:
+        """The newest sample."""
+        return self.values[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusAccess:
+    """Where a Prometheus is, how to get in, and how long to wait.
+
+    ``matchers`` such as ``cluster="a"`` go into every selector. ``timeout_s`` bounds one request; ``total_s`` one look
+    with all its requests and retries. ``bearer_token_file`` is read anew for each request, since such tokens rotate.
+    Raises ValueError for what cannot work.
+    """
+
+    url: str
+    bearer_token: str | None = field(default=None, repr=False)
+    bearer_token_file: Path | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    verify: bool | Path = True
+    tenant: str | None = None
+    matchers: tuple[str, ...] = ()
+    timeout_s: float = 5.0
+    total_s: float = 12.0
+    attempts: int = 3
+    concurrency: int = 8
+
+    def __post_init__(self) -> None:
+        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).netloc:
+            raise ValueError(
+                f"{self.public_url!r} is no URL of a Prometheus; write http://host:9090 or https://host/path"
+            )
+        ways = [self.bearer_token is not None, self.bearer_token_file is not None, self.user is not None]
+        if sum(ways) > 1:
+            raise ValueError("give one of a bearer token, a file with one, and a user with a password, not several")
+        for matcher in self.matchers:
+            if not _MATCHER.fullmatch(matcher):
+                raise ValueError(f'{matcher!r} is no label matcher; write it as PromQL does, such as cluster="a"')
+
+    @property
+    def public_url(self) -> str:
+        """The URL without credentials, for messages."""
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+class PrometheusClient:
+    """Asks many queries at once. Every failure is a PrometheusError that names the URL and the way out."""
+
+    def __init__(self, access: PrometheusAccess) -> None:
+        self.access = access
+        session = _Session(access)
+        session.verify = str(access.verify) if isinstance(access.verify, Path) else access.verify
+        self._connect = PrometheusConnect(
+            url=access.url.rstrip("/"),
+            headers={"X-Scope-OrgID": access.tenant} if access.tenant else None,
+            auth=_auth(access),
+            session=session,
+        )
+        self._pool = ThreadPoolExecutor(access.concurrency, thread_name_prefix="prometheus")
+
+    def __enter__(self) -> "PrometheusClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connections and the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._connect.close()
+
+    def deadline(self) -> float:
+        """When a look that begins now has to end, as a value of the monotonic clock."""
+        return time.monotonic() + self.access.total_s
+
+    def ask(
+        self, queries: Mapping[Key, str], at: datetime, deadline: float | None = None
+    ) -> dict[Key, tuple[Series, ...]]:
+        """Ask instant queries, evaluated at ``at``; all of them are answered before ``deadline``, or none is.
+
+        Raises PrometheusError.
+        """
+        params = {"time": f"{at.timestamp():.3f}", "timeout": f"{self.access.timeout_s:g}s"}
+
+        def one(text: str, budget_s: float) -> list[Any]:
+            rows: list[Any] = self._connect.custom_query(text, params=dict(params), timeout=budget_s)
+            return rows
+
+        calls = {key: _Call(one, text) for key, text in queries.items()}
+        return self._all(calls, self.deadline() if deadline is None else deadline)
+
+    def ask_range(
+        self, queries: Mapping[Key, str], start: datetime, end: datetime, step_s: int, total_s: float = 60.0
+    ) -> dict[Key, tuple[Series, ...]]:
+        """Ask range queries from ``start`` to ``end``, both included, in pieces of at most MAX_POINTS points.
+
+        Raises PrometheusError.
+        """
+        first, last = int(start.timestamp()), int(end.timestamp())
+        piece_s = (MAX_POINTS - 1) * step_s
+        pieces = [(begin, min(begin + piece_s, last)) for begin in range(first, last + 1, piece_s + step_s)]
+
+        def one(text: str, budget_s: float, span: tuple[int, int]) -> list[Any]:
+            begin, finish = (datetime.fromtimestamp(moment, UTC) for moment in span)
+            rows: list[Any] = self._connect.custom_query_range(text, begin, finish, str(step_s), timeout=budget_s)
+            return rows
+
+        calls = {(key, piece): _Call(one, text, piece) for key, text in queries.items() for piece in pieces}
+        answers = self._all(calls, time.monotonic() + total_s)
+        return {key: _joined([answers[key, piece] for piece in pieces]) for key in queries}
+
+    def _all(self, calls: "Mapping[Key, _Call]", deadline: float) -> dict[Key, tuple[Series, ...]]:
+        futures = {key: self._pool.submit(self._one, call, deadline) for key, call in calls.items()}
+        done, waiting = wait(futures.values(), return_when=FIRST_EXCEPTION)
+        for future in waiting:
+            future.cancel()
+        _raise_first(done)
+        return {key: future.result() for key, future in futures.items()}
+
+    def _one(self, call: "_Call", deadline: float) -> tuple[Series, ...]:
+        budget_s = deadline - time.monotonic()
+        url = self.access.public_url
+        if budget_s <= 0:
+            raise PrometheusError(
+                f"{url} is too slow: its answers did not all come in time; ask a nearer or larger one"
+            )
+        try:
+            rows = call.run(budget_s)
+        except OSError as error:  # what requests raises is one, and so is a token file that is not there
+            raise PrometheusError(f"{url} cannot be asked: {error}") from error
+        try:
+            return tuple(_series(row) for row in rows)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PrometheusError(
+                f"{url} answered rows that are no series ({error!r}); is it a Prometheus API?"
+            ) from error
+
+
+class _Call:
+    """One query with all that its function needs beside the time it may take."""
+
+    def __init__(self, ask: Callable[..., list[Any]], text: str, *rest: object) -> None:
+        self._ask, self._text, self._rest = ask, text, rest
+
+    def run(self, budget_s: float) -> list[Any]:
+        return self._ask(self._text, budget_s, *self._rest)
+
+
+class _Session(requests.Session):
+    """Sends with bounded retries, and lets only whole, successful answers through.
+
+    The ``timeout`` of a request is the time that it may take with all its retries, in seconds.
+    """
+
+    def __init__(self, access: PrometheusAccess) -> None:
+        super().__init__()
+        self._access = access
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # noqa: ANN401  # requests' own signature
+        deadline = time.monotonic() + kwargs.pop("timeout")
+        # A redirect would take the credentials to another place; its target is named in the error instead.
+        kwargs |= {"stream": True, "allow_redirects": False}
+        url = self._access.public_url
+        for attempt in range(1, self._access.attempts + 1):
+            timeout_s = max(0.05, min(self._access.timeout_s, deadline - time.monotonic()))
+            try:
+                return self._send_once(request, timeout_s, kwargs)
+            except TransientError as error:
+                pause_s = _FIRST_WAIT_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311  # jitter keeps no secret
+                if attempt == self._access.attempts or time.monotonic() + pause_s >= deadline:
+                    times = "once" if attempt == 1 else f"{attempt} times"
+                    raise PrometheusError(f"{url} {error} (asked {times})") from error
+                time.sleep(pause_s)
+            except PrometheusError as error:
+                raise PrometheusError(f"{url} {error}") from error
+        raise AssertionError("the last attempt returns or raises")
+
+    def _send_once(self, request: requests.PreparedRequest, timeout_s: float, kwargs: dict[str, Any]) -> Answer:
+        deadline = time.monotonic() + timeout_s
+        try:
+            with super().send(request, timeout=timeout_s, **kwargs) as response:
+                return read_answer(response, deadline)
+        except requests.exceptions.SSLError as error:
+            raise PrometheusError(
+                "has a certificate that is not trusted: name the CA file, or the right host"
+            ) from error
+        except requests.Timeout as error:
+            raise TransientError(f"did not answer within {timeout_s:.1f} s: is it overloaded?") from error
+        except requests.ConnectionError as error:
+            raise TransientError("cannot be reached: is it running, and is the URL right?") from error
+
+
+class _Bearer(AuthBase):
+    def __init__(self, access: PrometheusAccess) -> None:
+        self._access = access
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        path = self._access.bearer_token_file
+        token = path.read_text("utf-8").strip() if path else self._access.bearer_token
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+
+def _auth(access: PrometheusAccess) -> AuthBase | tuple[str, str] | None:
+    if access.user is not None:
+        return access.user, access.password or ""
+    return _Bearer(access) if access.bearer_token or access.bearer_token_file else None
+
+
+def _raise_first(done: "set[Future[tuple[Series, ...]]]") -> None:
+    for future in done:
+        error = future.exception()
+        if error is not None:
+            raise error
+
+
+def _series(row: Mapping[str, Any]) -> Series:
+    samples = row["values"] if "values" in row else [row["value"]]
+    return Series(
+        labels=dict(row["metric"]),
+        times_s=tuple(float(moment) for moment, _ in samples),
+        values=tuple(_number(text) for _, text in samples),
+    )
+
+
+def _number(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _joined(pieces: list[tuple[Series, ...]]) -> tuple[Series, ...]:
+    """Put the pieces of each series behind one another."""
+    whole: dict[frozenset[tuple[str, str]], list[Series]] = {}
+    for piece in pieces:
+        for series in piece:
+            whole.setdefault(frozenset(series.labels.items()), []).append(series)
+    return tuple(
+        Series(
+            labels=parts[0].labels,
+            times_s=tuple(moment for part in parts for moment in part.times_s),
+            values=tuple(value for part in parts for value in part.values),
+        )
+        for parts in whole.values()
+    )

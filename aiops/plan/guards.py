@@ -1,0 +1,48 @@
+"""What keeps a proposal from doing harm. Each guard either lets a number pass or says which rule held it."""
+
+from collections.abc import Sequence
+
+from aiops.model.decision import Reason
+from aiops.model.policy import ScaleDown, ScaleUp
+from aiops.plan.state import Mark
+
+
+def in_force(marks: Sequence[Mark], since_s: float) -> tuple[int, ...]:
+    """Give every number that held at some time since ``since_s``; a mark holds until the next."""
+    older = [mark for mark in marks if mark.at_s <= since_s]
+    return (*(mark.replicas for mark in older[-1:]), *(mark.replicas for mark in marks if mark.at_s > since_s))
+
+
+def stabilize(
+    proposal: int, current: int, proposals: Sequence[Mark], now_s: float, rule: ScaleDown
+) -> tuple[int, tuple[Reason, ...]]:
+    """Hold a scale-down until no raw proposal of the stabilization window asked for more.
+
+    Where the window was not watched as a whole (a start, a new leader) the present number counts as asked for.
+    """
+    since_s = now_s - rule.stabilization.total_seconds()
+    watched = any(mark.at_s <= since_s for mark in proposals)
+    floor = max((proposal, *in_force(proposals, since_s), *(() if watched else (current,))))
+    held = min(current, floor)
+    if proposal >= held:
+        return proposal, ()
+    return held, (Reason.SCALE_DOWN_STABILIZED,)
+
+
+def limit_step(
+    proposal: int, currents: Sequence[Mark], now_s: float, up: ScaleUp, down: ScaleDown
+) -> tuple[int, tuple[Reason, ...]]:
+    """Bound how far the number may move within ``per``, counted from where it stood then.
+
+    ``currents`` are the numbers seen, the present one last; whoever changed them, the bound holds for the sum.
+    """
+    lowest = min(in_force(currents, now_s - up.per.total_seconds()))
+    highest = max(in_force(currents, now_s - down.per.total_seconds()))
+    current = currents[-1].replicas
+    ceiling = max(lowest + up.max_step.of(lowest), current)
+    floor = min(highest - down.max_step.of(highest), current)
+    if proposal > ceiling:
+        return ceiling, (Reason.SCALE_UP_STEP_LIMITED,)
+    if proposal < floor:
+        return floor, (Reason.SCALE_DOWN_STEP_LIMITED,)
+    return proposal, ()

@@ -1,0 +1,44 @@
+"""Remember what the next cycle needs: raw proposals, what was asked, what was seen. Bounded."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from aiops.model.cycle import Cycle
+from aiops.model.decision import Decision
+from aiops.model.policy import PolicySet, ScalingPolicy
+from aiops.plan.state import Mark, PoolMemory, State
+
+
+def remember(state: State, cycle: Cycle, policies: PolicySet) -> State:
+    """Give the state that the next cycle starts from."""
+    models = []
+    for memory in state.models:
+        policy = policies.policy(memory.ref)
+        decisions = [decision for decision in cycle.decisions if decision.ref == memory.ref]
+        if policy is None:
+            continue
+        pools = tuple(_remember_pool(memory.pool(d.pool), d, cycle.at.timestamp(), policy) for d in decisions)
+        models.append(replace(memory, pools=pools))
+    return replace(state, models=tuple(models))
+
+
+def _remember_pool(memory: PoolMemory, decision: Decision, now_s: float, policy: ScalingPolicy) -> PoolMemory:
+    down, up = policy.spec.scale_down, policy.spec.scale_up
+    # While blind nothing is proposed: the held number stands in, so that sight must last a whole window again
+    # before anything is removed.
+    proposed = decision.needed if decision.needed is not None else decision.current
+    proposals = memory.proposals
+    if proposed is not None and (not proposals or proposals[-1].replicas != proposed):
+        proposals = (*proposals, Mark(now_s, proposed))
+    return replace(
+        memory,
+        proposals=_since(proposals, now_s - down.stabilization.total_seconds()),
+        currents=_since(memory.currents, now_s - max(down.per, up.per).total_seconds()),
+        desired=decision.desired,
+    )
+
+
+def _since(marks: Sequence[Mark], since_s: float) -> tuple[Mark, ...]:
+    """Drop the marks that no longer held at ``since_s``."""
+    older = [mark for mark in marks if mark.at_s <= since_s]
+    return (*older[-1:], *(mark for mark in marks if mark.at_s > since_s))

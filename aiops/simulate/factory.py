@@ -1,0 +1,97 @@
+"""A simulated token factory: models served by vLLM-like fleets in virtual time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from aiops.model.policy import Objectives
+from aiops.model.profile import CapacityProfile
+from aiops.model.refs import ModelRef, PoolRef
+from aiops.simulate.cluster import Pool, Replica
+from aiops.simulate.ledger import MARK_S
+from aiops.simulate.served_model import ServedModel
+from aiops.simulate.spec import FactorySpec
+from aiops.simulate.summary import FactorySummary, summarize
+
+
+class Factory:
+    """Models, their fleets and their load, deterministic in the seed; what arrives never depends on what is scaled.
+
+    ``profiles`` are keyed by the names that the pools give; ``objectives`` by model, the policy's defaults where one
+    is missing. The hour of ``start`` (UTC) sets where in the day the load begins.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[FactorySpec],
+        profiles: Mapping[str, CapacityProfile],
+        seed: int,
+        start: datetime,
+        objectives: Mapping[ModelRef, Objectives] | None = None,
+    ) -> None:
+        refs = [spec.ref for spec in specs]
+        if len(set(refs)) < len(refs):
+            raise ValueError(f"two models of the factory have the same name: {[*map(str, refs)]}")
+        promised = objectives or {}
+        self.start = start
+        self.models = tuple(
+            ServedModel(spec, profiles, seed, start, promised.get(spec.ref, Objectives())) for spec in specs
+        )
+        self._now_s = 0.0
+        self._marks = 0
+
+    @property
+    def now(self) -> datetime:
+        """The virtual time."""
+        return self.time(self._now_s)
+
+    @property
+    def now_s(self) -> float:
+        """The virtual time in seconds since the start."""
+        return self._now_s
+
+    def time(self, seconds: float) -> datetime:
+        """Give the virtual time at some seconds since the start."""
+        return self.start + timedelta(seconds=seconds)
+
+    def advance(self, until: datetime) -> None:
+        """Let the factory run up to a time; the past is no error and does nothing."""
+        until_s = (until - self.start).total_seconds()
+        while self._now_s < until_s:
+            mark_s = (self._marks + 1) * MARK_S
+            self._now_s = min(mark_s, until_s)
+            for model in self.models:
+                model.run_until(self._now_s)
+            if self._now_s == mark_s:
+                self._marks += 1
+                for model in self.models:
+                    model.mark(mark_s)
+
+    def run_out(self, limit: timedelta) -> None:
+        """Let nothing more arrive, and run until all requests are answered or the limit is reached."""
+        for model in self.models:
+            model.stop_arrivals()
+        last = self.now + limit
+        while self.now < last and any(True for model in self.models for _ in model.in_flight()):
+            self.advance(min(last, self.now + timedelta(seconds=MARK_S)))
+
+    def scale(self, ref: PoolRef, replicas: int) -> None:
+        """Set the wanted replicas of a pool, now. Raises ValueError where there is no such pool."""
+        for model in self.models:
+            for pool in model.pools:
+                if pool.ref == ref:
+                    model.scale(pool, replicas, self._now_s)
+                    return
+        known = sorted(str(pool.ref) for model in self.models for pool in model.pools)
+        raise ValueError(f"the factory has no pool {ref}; it has {known}")
+
+    def live_replicas(self) -> Iterator[tuple[Pool, Replica]]:
+        """Go through the replicas whose engines answer, ready and draining, with their pools."""
+        for model in self.models:
+            for pool in model.pools:
+                for replica in pool.replicas:
+                    if replica.live:
+                        yield pool, replica
+
+    def summary(self) -> FactorySummary:
+        """Add up what happened so far."""
+        return summarize(self.models, self._now_s)

@@ -1,0 +1,94 @@
+"""A cluster that behaves: what is applied is observed next, and a replica serves once its cold start is over."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from aiops.model.cycle import Cycle
+from aiops.model.decision import Decision, Outcome
+from aiops.model.demand import TokenDemand
+from aiops.model.refs import Role
+from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, ReplicaSample, Snapshot, StartingReplica
+from tests.plan.worlds import REF, START, demand_of, pool_ref
+
+
+class FakeCluster:
+    """Observer, Actuator, Recorder, Elector and Clock of a small world in virtual time."""
+
+    def __init__(
+        self,
+        requests_per_s: Callable[[float], float],
+        replicas: dict[str, int],
+        cold_start_s: float = 90.0,
+        leads: bool = True,
+    ) -> None:
+        self.at = START
+        self.requests_per_s = requests_per_s
+        self.cold_start_s = cold_start_s
+        self.leading = leads
+        self.blind = ""
+        self.refuses = ""
+        # When each replica will serve, in seconds from the start; the ones there at the start serve.
+        self.ready_s: dict[str, list[float]] = {role: [0.0] * count for role, count in replicas.items()}
+        self.cycles: list[Cycle] = []
+        self.outcomes: list[Outcome] = []
+        self._looked_s = 0.0
+
+    @property
+    def now_s(self) -> float:
+        return (self.at - START).total_seconds()
+
+    def replicas(self, role: str = "both") -> int:
+        return len(self.ready_s[role])
+
+    def demand(self) -> TokenDemand:
+        return demand_of(self.requests_per_s(self.now_s))
+
+    def observe(self) -> Snapshot:
+        if self.blind:
+            return Snapshot(self.at, blind=self.blind)
+        pools = tuple(self._pool(role) for role in self.ready_s)
+        self._looked_s = self.now_s
+        return Snapshot(self.at, (ModelSnapshot(REF, pools, self.demand()),))
+
+    def _pool(self, role: str) -> PoolSnapshot:
+        serving = [ready for ready in self.ready_s[role] if ready <= self.now_s]
+        starting = [ready for ready in self.ready_s[role] if ready > self.now_s]
+        sample = ReplicaSample("", age=timedelta(hours=1), running=4.0, waiting=0.0, kv_usage_ratio=0.3)
+        return PoolSnapshot(
+            pool_ref(role),
+            Role(role),
+            "v",
+            current=len(self.ready_s[role]),
+            replicas=tuple(replace(sample, name=f"{role}-{i}") for i in range(len(serving))),
+            starting=tuple(
+                StartingReplica(f"{role}-new-{i}", START + timedelta(seconds=ready - self.cold_start_s))
+                for i, ready in enumerate(starting)
+            ),
+            cold_starts_s=tuple(self.cold_start_s for ready in serving if ready > self._looked_s),
+        )
+
+    def apply(self, decision: Decision) -> Outcome:
+        assert decision.desired is not None
+        if not self.refuses:
+            role = decision.pool.name
+            have = sorted(self.ready_s[role])
+            missing = decision.desired - len(have)
+            self.ready_s[role] = [*have, *[self.now_s + self.cold_start_s] * missing][: decision.desired]
+        return Outcome(decision.pool, self.at, decision.desired, applied=not self.refuses, error=self.refuses)
+
+    def record(self, cycle: Cycle) -> None:
+        self.cycles.append(cycle)
+
+    def outcome(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def leads(self) -> bool:
+        return self.leading
+
+    def now(self) -> datetime:
+        return self.at
+
+    def sleep(self, seconds: float) -> bool:
+        self.at += timedelta(seconds=seconds)
+        return True

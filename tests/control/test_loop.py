@@ -1,0 +1,165 @@
+"""Loops over simulated time: what a user would lose if the loop as a whole were wrong."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from aiops.control.loop import Loop
+from aiops.model import codec
+from aiops.model.decision import Reason
+from aiops.model.policy import PolicySet
+from aiops.plan import Recording, State, decide, learn_snapshot
+from tests.control.fake_cluster import FakeCluster
+from tests.plan.worlds import START, policies, policy
+
+
+def run(cluster: FakeCluster, policy_set: PolicySet, minutes: float, state: State | None = None) -> State:
+    loop = Loop(cluster, cluster, cluster, cluster, lambda: policy_set)
+    return loop.run_forever(cluster, state or State(), 15.0, until=cluster.at + timedelta(minutes=minutes))
+
+
+def steps(change_at_minute: float, before: float, after: float) -> Callable[[float], float]:
+    return lambda now_s: before if now_s < change_at_minute * 60 else after
+
+
+# One replica of the small world serves 8.2 req/s of 1,000 + 100 tokens at the ITL bound, 6.5 at its limit.
+
+
+def test_a_jump_in_demand_is_met_and_replicas_under_way_are_not_ordered_twice() -> None:
+    cluster = FakeCluster(steps(5, 10, 60), {"both": 1})
+    run(cluster, policies(), 20)
+    needed = {cycle.decisions[0].needed for cycle in cluster.cycles if (cycle.at - START) > timedelta(minutes=6)}
+    assert cluster.replicas() == max(n for n in needed if n is not None)
+    assert 10 <= cluster.replicas() <= 12
+
+
+def test_a_drop_in_demand_scales_down_after_the_stabilization_and_in_steps() -> None:
+    cluster = FakeCluster(steps(30, 100, 10), {"both": 12})
+    run(cluster, policies(), 29)
+    peak = cluster.replicas()
+    run_until_quiet = run(cluster, policies(), 120)
+    assert run_until_quiet.cycles > 0
+    counts = [(cycle.at - START, cycle.decisions[0].current) for cycle in cluster.cycles]
+    first_drop = next(at for at, current in counts if current is not None and current < peak and at.seconds > 1800)
+    assert timedelta(minutes=39) <= first_drop
+    assert cluster.replicas() <= 3
+    for (_, earlier), (_, later) in pairwise(counts):
+        assert earlier is not None
+        assert later is not None
+        assert later >= earlier - max(1, -(-earlier // 4))
+
+
+def test_steady_demand_moves_nothing() -> None:
+    cluster = FakeCluster(lambda _: 50.0, {"both": 6})
+    run(cluster, policies(), 60)
+    settled = [cycle.decisions[0].current for cycle in cluster.cycles[len(cluster.cycles) // 2 :]]
+    assert len(set(settled)) == 1
+
+
+def test_a_blind_hour_in_the_middle_of_a_quiet_night_holds_every_replica() -> None:
+    cluster = FakeCluster(steps(10, 80, 5), {"both": 9})
+    state = run(cluster, policies(), 9)
+    before = cluster.replicas()
+    cluster.blind = "Prometheus does not answer"
+    state = run(cluster, policies(), 60, state)
+    assert cluster.replicas() == before
+    assert all(Reason.STALE_METRICS in cycle.decisions[0].reasons for cycle in cluster.cycles[-100:])
+    cluster.blind = ""
+    run(cluster, policies(), 9, state)
+    assert cluster.replicas() == before, "sight must last a stabilization window before anything is removed"
+
+
+@pytest.mark.parametrize(
+    ("mode", "leads", "applied"),
+    [
+        pytest.param("observe", True, False, id="observe writes nothing"),
+        pytest.param("emit", True, False, id="emit writes nothing"),
+        pytest.param("act", True, True, id="act writes"),
+        pytest.param("act", False, False, id="a follower writes nothing"),
+        pytest.param({"act": "up"}, True, True, id="act: up writes upwards"),
+    ],
+)
+def test_modes(mode: object, leads: bool, applied: bool) -> None:
+    cluster = FakeCluster(lambda _: 80.0, {"both": 1}, leads=leads)
+    run(cluster, policies(policy(mode)), 10)  # type: ignore[arg-type]  # a mapping is one of the spellings
+    assert bool(cluster.outcomes) is applied
+    assert (cluster.replicas() > 1) is applied
+    assert cluster.cycles[-1].decisions[0].desired != 1
+
+
+def test_act_up_never_removes() -> None:
+    cluster = FakeCluster(steps(10, 80, 5), {"both": 1})
+    run(cluster, policies(policy({"act": "up"})), 90)  # type: ignore[arg-type]  # as above
+    assert cluster.replicas() >= 5
+    assert cluster.cycles[-1].decisions[0].desired == 1 or cluster.cycles[-1].decisions[0].change < 0
+
+
+def test_a_refused_decision_is_recorded_and_asked_again_next_cycle() -> None:
+    cluster = FakeCluster(lambda _: 80.0, {"both": 1})
+    cluster.refuses = "403: no rule for deployments/scale"
+    state = run(cluster, policies(), 2)
+    assert cluster.replicas() == 1
+    assert len(cluster.outcomes) >= 8
+    assert {outcome.error for outcome in cluster.outcomes} == {cluster.refuses}
+    cluster.refuses = ""
+    run(cluster, policies(), 3, state)
+    assert cluster.replicas() > 1
+
+
+def test_prefill_and_decode_stay_within_the_ratio_band_all_day() -> None:
+    band = {"decodePerPrefill": {"min": 1, "max": 3}}
+    cluster = FakeCluster(lambda now_s: 120.0 if 3600 < now_s < 7200 else 8.0, {"prefill": 1, "decode": 1})
+    run(cluster, policies(policy(prefill_decode=True, ratio=band)), 240)
+    for cycle in cluster.cycles:
+        desired = {decision.pool.name: decision.desired or 0 for decision in cycle.decisions}
+        assert desired["prefill"] <= desired["decode"] <= 3 * desired["prefill"], cycle.at
+    assert max(cycle.decisions[0].desired or 0 for cycle in cluster.cycles) >= 8
+
+
+@pytest.mark.slow
+def test_a_daily_ramp_is_met_before_it_comes_once_a_day_was_seen() -> None:
+    noise = np.random.default_rng(7).normal(1.0, 0.05, 3 * 24 * 60 + 1)
+
+    def demand(now_s: float) -> float:
+        hour = now_s / 3600 % 24
+        level = 10.0 if hour < 8 else min(90.0, 10.0 + (hour - 8) * 80)
+        return level * float(noise[int(now_s // 60)])
+
+    cluster = FakeCluster(demand, {"both": 2}, cold_start_s=240)
+    late = policies(policy(scaleUp={"maxStep": 4, "per": "1m"}))
+    run(cluster, late, 3 * 24 * 60)
+
+    short = [0.0, 0.0, 0.0]
+    for cycle in cluster.cycles[:-1]:
+        now_s = (cycle.at - START).total_seconds()
+        # What a replica serves at its very bound: 8.1 req/s.
+        short[int(now_s // 86400)] += cycle.models[0].pools[0].ready * 8.1 < demand(now_s)
+    assert short[2] / 4 <= 1.0, f"cycles short of capacity, by day: {short}"
+
+
+def test_every_recorded_cycle_replays_decision_for_decision() -> None:
+    cluster = FakeCluster(lambda now_s: 40 + 30 * (now_s // 600 % 2), {"both": 3})
+    policy_set = policies()
+    loop = Loop(cluster, cluster, cluster, cluster, lambda: policy_set)
+    state = State()
+    for _ in range(80):
+        recording = Recording(cluster.observe(), state)
+        text = codec.encode(recording)
+        turn = loop.run_once(state)
+        again = codec.decode(Recording, text)
+        assert again == recording
+        assert decide(again.snapshot, learn_snapshot(again.state, again.snapshot, policy_set), policy_set) == turn.cycle
+        state = turn.state
+        cluster.sleep(15)
+
+
+def test_state_stays_bounded() -> None:
+    cluster = FakeCluster(lambda now_s: 40 + 30 * ((now_s // 15) % 2), {"both": 3})
+    state = run(cluster, policies(), 60)
+    early = len(codec.encode(state))
+    state = run(cluster, policies(), 10 * 60, state)
+    assert len(codec.encode(state)) < 400_000
+    assert len(codec.encode(state)) < 6 * early
