@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the system parts that the tests start: on Debian as root; elsewhere name what is missing.
 set -euo pipefail
-declare -A package=([prometheus]=prometheus [promtool]=prometheus [chromium]=chromium)
+declare -A package=([prometheus]=prometheus [promtool]=prometheus [chromium]=chromium [amtool]=prometheus-alertmanager)
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package[$program]}")

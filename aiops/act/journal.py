@@ -55,19 +55,19 @@ class Journal:
 
     def __init__(
         self,
-        path: str | Path | None,
+        path: str | Path,
         *,
         max_bytes: int = 256 * 1024 * 1024,
         max_age: timedelta = timedelta(days=14),
     ) -> None:
-        self._file = JournalFile(None if path in (None, ":memory:") else Path(path or ""))
+        self._file = JournalFile(None if path == ":memory:" else Path(path))
         self._max_bytes, self._max_age = max_bytes, max_age
         self._asked = self._last_asked()
 
     @classmethod
     def memory(cls) -> "Journal":
         """Make a journal that ends with the process."""
-        return cls(None)
+        return cls(":memory:")
 
     @property
     def name(self) -> str:
@@ -77,8 +77,6 @@ class Journal:
     def close(self) -> None:
         """Close the file; nothing may be read or written after."""
         self._file.close()
-
-    # --- writing ---
 
     def record(self, cycle: Cycle) -> None:
         """Keep a cycle; keeping the same one (``at`` and ``number``) again changes nothing.
@@ -140,8 +138,6 @@ class Journal:
     def _last_asked(self) -> dict[str, _Asked]:
         rows = self._read("SELECT pool, max(id), direction, desired FROM decisions GROUP BY pool", ())
         return {pool: _Asked(*rest) for pool, *rest in rows}
-
-    # --- reading ---
 
     def latest(self) -> Cycle | None:
         """Give the newest cycle; None before the first."""

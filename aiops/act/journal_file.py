@@ -17,6 +17,7 @@ _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # A cycle is kept as its header and one compressed body per model, so that a page about one model reads that model
 # alone. `points` and `decisions` repeat the few numbers that charts and lists need, so that those decode nothing.
 _SCHEMA = f"""
+BEGIN;
 CREATE TABLE cycles (id INTEGER PRIMARY KEY, at_s REAL NOT NULL, number INTEGER NOT NULL, header BLOB NOT NULL,
   UNIQUE (at_s, number));
 CREATE TABLE models (id INTEGER PRIMARY KEY, cycle INTEGER NOT NULL REFERENCES cycles ON DELETE CASCADE,
@@ -37,6 +38,7 @@ CREATE INDEX decisions_by_time ON decisions (at_s);
 CREATE INDEX decisions_of_model ON decisions (namespace, model, at_s);
 CREATE INDEX changes ON decisions (at_s) WHERE changed;
 PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
 """
 
 

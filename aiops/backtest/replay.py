@@ -12,9 +12,9 @@ from aiops.model.policy import PolicySet
 from aiops.model.profile import CapacityProfile
 from aiops.model.refs import PoolRef
 from aiops.plan import State, begin
+from aiops.simulate.actuator import FactoryActuator
 from aiops.simulate.factory import Factory
 from aiops.simulate.history import past_demand
-from aiops.simulate.actuator import FactoryActuator
 from aiops.simulate.observer import FactoryObserver
 from aiops.simulate.spec import FactorySpec
 from aiops.simulate.summary import FactorySummary
@@ -105,9 +105,7 @@ def replay(
     """Run the loop on the factory for a span of virtual time. Same world, same result, byte for byte."""
     factory, tally = world.factory(), Tally()
     loop = Loop(FactoryObserver(factory), FactoryActuator(factory), tally, Alone(), lambda: world.policies)
-    loop.run_forever(
-        VirtualClock(factory), world.state(), interval_s, until=world.start + duration, on_turn=on_turn
-    )
+    loop.run_forever(VirtualClock(factory), world.state(), interval_s, until=world.start + duration, on_turn=on_turn)
     return _concluded(factory, world.start + duration, tally)
 
 
@@ -135,5 +133,3 @@ def _with_replicas(spec: FactorySpec, replicas: Mapping[PoolRef, int]) -> Factor
 def alone(world: World, spec: FactorySpec) -> World:
     """Give the world of one model; its load is the same as among the others."""
     return replace(world, specs=(spec,))
-
-

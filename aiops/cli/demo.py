@@ -3,11 +3,9 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
@@ -20,13 +18,13 @@ from aiops.act.journal import Journal
 from aiops.act.log import CycleLog, set_up_log
 from aiops.act.recorder import EvidenceRecorder
 from aiops.backtest.baselines.static import StaticFleet, smallest_static
+from aiops.backtest.demo_world import MIDNIGHT, demo_world
 from aiops.backtest.replay import Alone, Replay, World, replay
 from aiops.cli.clock import WallClock
-from aiops.cli.connect import JsonOption, duration, policies_from
+from aiops.cli.connect import JsonOption, duration
 from aiops.cli.shell import CommandError, err, print_json, telling
 from aiops.cli.show import console
 from aiops.control.loop import Loop, Turn
-from aiops.observe.packaged import packaged
 from aiops.serve.api import create_app
 from aiops.serve.fleet import fleet_router
 from aiops.serve.health import Health
@@ -34,10 +32,8 @@ from aiops.serve.server import Server
 from aiops.simulate.actuator import FactoryActuator
 from aiops.simulate.factory import Factory
 from aiops.simulate.observer import FactoryObserver
-from aiops.simulate.spec import read_factory
 from aiops.simulate.summary import FactorySummary
 
-_MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _BEFORE_THE_RAMP = timedelta(hours=6, minutes=40)
 _CYCLE = timedelta(seconds=15)
 _PAST = timedelta(days=3)
@@ -57,7 +53,7 @@ def demo(
     speed: Annotated[float, typer.Option(min=0.1, max=600, help="How many times real time the factory runs.")] = 60.0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where the page is; 0 takes a free port.")] = 8080,
     scaler: Annotated[
-        Scaler, typer.Option(help="static: the fewest constant replicas with at least the loop's attainment (headless).")
+        Scaler, typer.Option(help="static: the fewest constant replicas with at least the loop's attainment.")
     ] = Scaler.AIOPS,
     cold: Annotated[bool, typer.Option("--cold", help="Start without the three days of history.")] = False,
     as_json: JsonOption = False,
@@ -85,23 +81,11 @@ def demo(
     if not headless and (as_json or scaler is Scaler.STATIC):
         raise typer.BadParameter("--json and --scaler static belong to --headless")
     with telling(as_json):
-        world = _world(seed, timedelta(0) if cold else _PAST)
+        past = timedelta(0) if cold else _PAST
         if headless:
-            _headless(world, length or timedelta(hours=24), scaler, as_json)
+            _headless(demo_world(seed, past), length or timedelta(hours=24), scaler, as_json)
         else:
-            _live(replace(world, start=world.start + _BEFORE_THE_RAMP), speed, port, length)
-
-
-def _world(seed: int, history: timedelta) -> World:
-    specs = read_factory(files("aiops.simulate").joinpath("demo.yaml").read_text())
-    policies = policies_from([Path(str(packaged("policies", "demo.yaml")))])
-    profiles = {}
-    for spec in specs:
-        for pool in spec.pools:
-            profile = policies.variants[pool.variant or pool.profile].profile
-            if profile is not None:
-                profiles[pool.profile] = profile
-    return World(specs, profiles, policies, seed, _MONDAY, history)
+            _live(demo_world(seed, past, MIDNIGHT + _BEFORE_THE_RAMP), speed, port, length)
 
 
 # --- headless ---

@@ -50,6 +50,6 @@ def main() -> None:
         # Whoever read our output has seen enough.
         sys.stderr.close()
         sys.exit(int(Exit.DONE))
-    except Exception as error:  # noqa: BLE001  # the last line of defence: a bug is told, never dumped on a user
+    except Exception as error:  # the last line of defence: a bug is told, never dumped on a user
         err.print(f"error: this is a bug in aiops: {type(error).__name__}: {error}", markup=False)
         sys.exit(int(Exit.BAD_INPUT))

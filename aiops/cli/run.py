@@ -15,6 +15,7 @@ from aiops.act.emit import Emitter
 from aiops.act.journal import Journal
 from aiops.act.log import CycleLog, set_up_log
 from aiops.act.recorder import EvidenceRecorder
+from aiops.backtest.replay import Alone
 from aiops.cli.clock import WallClock
 from aiops.cli.connect import (
     CaFileOption,
@@ -27,7 +28,7 @@ from aiops.cli.connect import (
     duration,
     policy_failure,
 )
-from aiops.cli.shell import CommandError, Exit, telling
+from aiops.cli.shell import CommandError, telling
 from aiops.control.loop import Loop, Turn
 from aiops.model.decision import Decision, Outcome
 from aiops.model.policy import Mode, PolicySet
@@ -39,6 +40,8 @@ from aiops.plan import State, begin
 from aiops.serve.api import create_app
 from aiops.serve.health import Health
 from aiops.serve.server import Server
+
+_NO_CLUSTER = "mode act writes to a cluster, and this version connects to none; set mode: observe or mode: emit"
 
 JournalOption = Annotated[
     Path | None,
@@ -94,7 +97,8 @@ def run(
     with telling(as_json=False):
         watch = _watched(policy)
         with client_for(prometheus, bearer_token_file, ca_file, tenant, matcher) as client:
-            _Run(watch, client, beat, span, rate_window).until_stopped(journal or default_journal(), host, port, end, log_format)
+            wired = _Run(watch, client, beat, span, rate_window)
+            wired.until_stopped(journal or default_journal(), host, port, end, log_format)
 
 
 def _watched(paths: list[Path]) -> PolicyWatch:
@@ -102,11 +106,9 @@ def _watched(paths: list[Path]) -> PolicyWatch:
         watch = PolicyWatch(paths)
     except PolicyError as error:
         raise policy_failure(error) from error
-    acting = [policy.metadata.name for policy in watch.current().policies if policy.spec.mode in (Mode.ACT, Mode.ACT_UP)]
-    if acting:
-        raise CommandError(
-            f"policy {acting[0]!r} has mode act, and this version writes to no cluster; set mode: observe or mode: emit"
-        )
+    for policy in watch.current().policies:
+        if policy.spec.mode in (Mode.ACT, Mode.ACT_UP):
+            raise CommandError(f"policy {policy.metadata.name!r}: {_NO_CLUSTER}")
     return watch
 
 
@@ -124,15 +126,7 @@ class _NoCluster:
         self._clock = clock
 
     def apply(self, decision: Decision) -> Outcome:
-        error = "no cluster is connected, so mode act writes nothing; set mode: observe or mode: emit"
-        return Outcome(decision.pool, self._clock.now(), decision.desired or 0, applied=False, error=error)
-
-
-class _Alone:
-    """The elector of the only process."""
-
-    def leads(self) -> bool:
-        return True
+        return Outcome(decision.pool, self._clock.now(), decision.desired or 0, applied=False, error=_NO_CLUSTER)
 
 
 @dataclass(frozen=True)
@@ -156,7 +150,7 @@ class _Run:
             PrometheusObserver(self.client, self.watch.current, clock.now, window=self.window),
             _NoCluster(clock),
             EvidenceRecorder(journal, emitter, log, self.watch.current),
-            _Alone(),
+            Alone(),
             policies,
             prepare=_History(self.client, self.watch.current, self.history, clock.now),
             on_stage=emitter.stage,
@@ -178,7 +172,7 @@ class _Run:
         structlog.get_logger().info("aiops ended")
 
     def _policies(self, emitter: Emitter) -> Callable[[], PolicySet]:
-        said = ""
+        said, log = "", structlog.get_logger()
 
         def policies() -> PolicySet:
             nonlocal said
@@ -186,9 +180,9 @@ class _Run:
             if self.watch.problem != said:
                 said = self.watch.problem
                 if said:
-                    structlog.get_logger().error("the policies on disk are broken; the last good ones are used", problem=said)
+                    log.error("the policies on disk are broken; the last good ones are used", problem=said)
                 else:
-                    structlog.get_logger().info("the policies on disk are good again")
+                    log.info("the policies on disk are good again")
             emitter.policy_load(bool(said))
             return current
 
@@ -200,7 +194,8 @@ def _open(path: Path) -> Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         return Journal(path)
     except OSError as error:
-        raise CommandError(f"cannot write the journal {path}: {error.strerror or error}; name another with --journal") from error
+        why = error.strerror or error
+        raise CommandError(f"cannot write the journal {path}: {why}; name another with --journal") from error
 
 
 class _History:

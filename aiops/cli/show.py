@@ -32,10 +32,7 @@ def plan_table(cycle: Cycle) -> RenderableType:
         for decision in model.decisions:
             table.add_row(*_row(model, decision))
     notes = [Text(f"blind: {model.ref}: {model.blind}", style="bold red") for model in cycle.models if model.blind]
-    notes += [
-        Text(f"{found.severity}: {found.kind}: {found.note}", style="yellow")
-        for found in cycle.detections
-    ]
+    notes += [Text(f"{found.severity}: {found.kind}: {found.note}", style="yellow") for found in cycle.detections]
     notes += [
         Text(f"no policy: {ref} is served, and nothing here plans it; write a policy with spec.model: {ref.model}")
         for ref in cycle.unmanaged
@@ -140,12 +137,11 @@ def _forecasts(forecasts: tuple[Forecast, ...]) -> Table:
         table.add_column(name)
     for entry in forecasts:
         window = entry.window
-        span = f"{window.start_s:.0f} s" if window.start_s == window.end_s else f"{window.start_s:.0f}–{window.end_s:.0f} s"
+        ends = [window.start_s] if window.start_s == window.end_s else [window.start_s, window.end_s]
+        span = "–".join(f"{end:.0f}" for end in ends) + " s"
         values = [entry.quantile(level) for level in (0.1, 0.5, 0.9)]
         members = ", ".join(f"{name} {share:.0%}" for name, share in entry.weights)
-        table.add_row(
-            entry.series, span, *("" if v is None else f"{v:.4g}" for v in values), str(entry.basis), members
-        )
+        table.add_row(entry.series, span, *("" if v is None else f"{v:.4g}" for v in values), str(entry.basis), members)
     return table
 
 

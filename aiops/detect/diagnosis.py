@@ -64,7 +64,7 @@ def _next_step(one: Detection) -> str:
     where = f"-n {one.ref.namespace}"
     return {
         DetectionKind.HOTSPOT: f"Look at that replica: kubectl {where} logs {one.replica} --since=15m. If it stays "
-        "full after the router sends it less, restart it.",
+        "full after the router sends it less, drain it and let it be replaced.",
         DetectionKind.ROUTING_SKEW: "Add no replicas. Look at the router: the weight of its prefix scorer against its "
         "queue scorer, session affinity, and endpoints it believes to be gone.",
         DetectionKind.SATURATION: f"aiops explain {model} says whether replicas are on their way, or which limit "

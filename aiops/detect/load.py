@@ -12,7 +12,9 @@ from aiops.model.snapshot import PoolSnapshot, ReplicaSample
 
 FULL_KV_RATIO = 0.9
 _QUEUE_REQUESTS = 2.0  # an engine shows 1 waiting for the length of a step whenever a prompt arrives
-_FILLS_WITHIN = timedelta(seconds=90)  # a new replica is idle because it is new; routing fills it by itself
+# A new replica is idle because it is new: what queues at the old ones stays there, and takes minutes to clear (in the
+# simulator, nine for the 8,000 requests of a quarter of an hour of gross overload; so long a queue still looks skewed).
+_FILLS_WITHIN = timedelta(minutes=5)
 
 
 def is_full(replica: ReplicaSample) -> bool:

@@ -5,6 +5,7 @@ from math import ceil, floor
 
 from aiops.model.forecast import Window
 
+DAY_S = 86_400.0
 GRID_POINTS = 8
 _SLACK = 1e-6  # 599.9999 s are ten bins of a minute
 

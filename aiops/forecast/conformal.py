@@ -65,14 +65,15 @@ def learn(errors: Errors, new: float, below_low: bool, above_high: bool, apart_r
 
 def quantiles(point: float, offsets: Sequence[float], floor: float, widening: float = 1.0) -> tuple[float, ...]:
     """Give the values at :data:`LEVELS` around a forecast; ``widening`` stretches them about the median."""
-    middle = offsets[MIDDLE]
-    scale = point + floor
+    if widening > 1.0:
+        middle = offsets[MIDDLE]
+        offsets = [min(max(middle + widening * (offset - middle), -WIDEST), WIDEST) for offset in offsets]
     values = []
-    value = 0.0
+    highest = 0.0
     for offset in offsets:
-        ratio = exp(min(max(middle + widening * (offset - middle), -WIDEST), WIDEST))
-        value = max(value, point if ratio == 1.0 else scale * ratio - floor)
-        values.append(value)
+        value = (point + floor) * exp(offset) - floor if offset else point
+        highest = max(highest, value)
+        values.append(highest)
     return tuple(values)
 
 
@@ -108,14 +109,17 @@ def _tail(ordered: Sequence[float], middle: float, tail: float, upper: bool) -> 
     found = _at_rank(ordered, 1.0 - resolved if upper else resolved)
     if resolved > tail:
         found = middle + (found - middle) * _normal_tail(tail) / _normal_tail(resolved)
+        found = min(max(found, -WIDEST), WIDEST)
     return found
 
 
 def _at_rank(ordered: Sequence[float], level: float) -> float:
     """Interpolate the conformal quantile: rank level × (n + 1)."""
-    place = min(max(level * (len(ordered) + 1) - 1.0, 0.0), len(ordered) - 1.0)
-    i = min(int(place), len(ordered) - 2)
-    return ordered[i] + (place - i) * (ordered[i + 1] - ordered[i])
+    last = len(ordered) - 1
+    place = min(max(level * (last + 2) - 1.0, 0.0), last)
+    i = min(int(place), last - 1)
+    low = ordered[i]
+    return low + (place - i) * (ordered[i + 1] - low)
 
 
 def _normal_tail(tail: float) -> float:

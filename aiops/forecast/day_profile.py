@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 
+from aiops.forecast.bins import DAY_S
 from aiops.forecast.member import MemberState
 
 SLOTS = 144
 SLOT_S = 600.0
-DAY_S = 86_400.0
 _LEAST_SHAPE = 0.05  # a quiet hour raises the level at most twentyfold when it is left
 _KERNEL = ((-2, 1.0), (-1, 2.0), (0, 3.0), (1, 2.0), (2, 1.0))
 # The state: a header, the profile, how many days each slot stands on, and (slot, mean) of the unfinished day.

@@ -7,11 +7,11 @@ from itertools import repeat
 from math import exp, isfinite, sqrt
 
 from aiops.forecast import conformal
-from aiops.forecast.bins import grid, span
+from aiops.forecast.bins import DAY_S, grid, span
 from aiops.forecast.member import Forecaster
 from aiops.forecast.state import SeriesState, WindowState
 from aiops.forecast.weights import weights
-from aiops.forecast.windows import DAY_S, Outlook, asked_for, cold, due, judged, skill, with_origin
+from aiops.forecast.windows import Outlook, asked_for, cold, due, judged, skill, with_origin
 from aiops.model.forecast import Forecast, ForecastBasis, ForecastSkill, Window
 
 LARGEST = 1e18
@@ -52,7 +52,7 @@ class Ensemble:
         if new.seen_s == at_s and not censored:
             books = tuple(
                 [
-                    with_origin(book, at_s, new.last, self._outlook(book, new, 0))
+                    with_origin(book, at_s, new.last, self._outlook(book, new, at_s, 0))
                     if due(book, new.bin_s, at_s)
                     else book
                     for book in books
@@ -90,14 +90,14 @@ class Ensemble:
         Before the first point the basis is NONE, and there are no quantiles.
         """
         state = self._own(state)
-        if state.end_s is None or not state.points:
+        if state.seen_s is None:
             return tuple(Forecast(series, made_at, window, (), basis=ForecastBasis.NONE) for window in windows)
-        late = max(0, int((made_at.timestamp() - state.end_s) // state.bin_s))
+        late = max(0, int((made_at.timestamp() - state.seen_s) // state.bin_s))
         books = {(book.first_bin, book.last_bin): book for book in state.windows}
         forecasts = []
         for window in windows:
             book = books.get(span(window, state.bin_s)) or cold(window, state.bin_s, len(self.members))
-            outlook = self._outlook(book, state, late)
+            outlook = self._outlook(book, state, state.seen_s, late)
             counted = [
                 (member.name, share) for member, share in zip(self.members, outlook.weights, strict=True) if share
             ]
@@ -151,22 +151,18 @@ class Ensemble:
             windows=state.windows,
         )
 
-    def _outlook(self, book: WindowState, state: SeriesState, late: int) -> Outlook:
-        """Forecast one window from ``late`` bins after the end of the last."""
-        bin_s = state.bin_s
-        end_s = 0.0 if state.end_s is None else state.end_s
+    def _outlook(self, book: WindowState, state: SeriesState, seen_s: float, late: int) -> Outlook:
+        """Forecast one window from ``late`` bins after ``seen_s``, the end of the last that was measured."""
         ahead = grid(book.first_bin + late, book.last_bin + late)
         values: list[float | None] = []
         for member, (_, memory) in zip(self.members, state.members, strict=True):
-            path = member.path(memory, end_s, bin_s, ahead)
+            path = member.path(memory, seen_s, state.bin_s, ahead)
             values.append(None if path is None else max(path))
         shares = weights(values, book.score)
         counted = [share * value for share, value in zip(shares, values, strict=True) if value is not None]
         point = sum(counted) if counted else state.last
-        horizon_s = book.last_bin * bin_s
-        blind_s = late * bin_s + (0.0 if state.seen_s is None else end_s - state.seen_s)
-        widening = sqrt(1.0 + blind_s / horizon_s)
-        offsets = book.errors.offsets or conformal.cold_offsets(horizon_s)
+        widening = sqrt(1.0 + late / book.last_bin)
+        offsets = book.errors.offsets or conformal.cold_offsets(book.last_bin * state.bin_s)
         quantiles = conformal.quantiles(point, offsets, conformal.FLOOR_RATIO * state.typical, widening)
         return Outlook(tuple(values), shares, point, quantiles)
 

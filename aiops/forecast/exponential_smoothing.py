@@ -14,9 +14,9 @@ class ExponentialSmoothing:
     Memories are in seconds, so that one setting serves every bin width: a share per bin is 1 − exp(−bin ÷ memory).
     """
 
-    level_memory_s: float = 300.0
-    trend_memory_s: float = 3600.0
-    damping_memory_s: float = 3600.0
+    level_memory_s: float = 240.0
+    trend_memory_s: float = 1200.0
+    damping_memory_s: float = 7200.0
     name: str = "exponential_smoothing"
 
     def learn(self, state: MemberState, value: float, at_s: float, bin_s: float) -> MemberState:

@@ -26,6 +26,7 @@ class Forecaster(Protocol):
     def path(self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...]) -> Sequence[float] | None:
         """Give the expected values of the bins that end ``ahead`` (ascending, at least 1) bins after ``at_s``.
 
+        ``at_s`` is the end of the last bin learned.
         None is no opinion: the history is too short for this member.
         """
         ...

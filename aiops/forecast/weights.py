@@ -14,15 +14,16 @@ def weights(values: Sequence[float | None], score: Score) -> tuple[float, ...]:
 
     A member whose opinions were never judged counts as the worst of those that were. Without any opinion all are 0.
     """
-    errors = [
-        error / actual if actual > 0.0 else None for error, actual in zip(score.errors, score.actuals, strict=True)
+    errors: list[float | None] = [
+        (error / actual if actual > 0.0 else None) if value is not None else None
+        for value, error, actual in zip(values, score.errors, score.actuals, strict=True)
     ]
-    known = [error for value, error in zip(values, errors, strict=True) if value is not None and error is not None]
-    least, worst = (min(known), max(known)) if known else (0.0, 0.0)
-    raw = []
-    for value, error in zip(values, errors, strict=True):
-        # The constant keeps members equal that are all right to a millionth.
-        ratio = (least + 1e-6) / ((worst if error is None else error) + 1e-6)
-        raw.append(0.0 if value is None else ratio**POWER + FLOOR_RATIO)
+    known = [error for error in errors if error is not None]
+    # A millionth more keeps members equal that are all right.
+    least, worst = (min(known) + 1e-6, max(known)) if known else (1e-6, 0.0)
+    raw = [
+        0.0 if value is None else (least / ((worst if error is None else error) + 1e-6)) ** POWER + FLOOR_RATIO
+        for value, error in zip(values, errors, strict=True)
+    ]
     total = sum(raw)
     return tuple([share / total for share in raw]) if total else tuple(raw)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from aiops.forecast import conformal
-from aiops.forecast.bins import span
+from aiops.forecast.bins import DAY_S, span
 from aiops.forecast.state import Origin, Score, SeriesState, WindowState
 from aiops.model.forecast import ForecastSkill, Window
 
@@ -13,7 +13,7 @@ UNASKED_S = 6 * 3600.0
 """How long a window that nobody asks for is remembered."""
 LEAST_POINTS = 10
 """Fewer ended windows say nothing about skill."""
-DAY_S = 86_400.0
+_HALF_LIFE_S = 2 * DAY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,8 @@ def with_origin(window: WindowState, at_s: float, last: float, outlook: Outlook)
 def judged(window: WindowState, series: SeriesState, at_s: float) -> WindowState:
     """Compare the forecasts whose window has ended by ``at_s``, the end of the series' last bin, with what came."""
     while window.origins and window.origins[0].at_s + (window.last_bin - 0.5) * series.bin_s < at_s:
-        origin, *pending = window.origins
-        window = replace(window, origins=tuple(pending))
-        actual = _actual(window, origin.at_s, series, at_s)
-        if actual is not None:
-            window = _taught(window, origin, actual, series)
+        actual = _actual(window, window.origins[0].at_s, series, at_s)
+        window = replace(window, origins=window.origins[1:]) if actual is None else _taught(window, actual, series)
     return window
 
 
@@ -104,20 +101,28 @@ def _actual(window: WindowState, origin_s: float, series: SeriesState, at_s: flo
     return max(seen) if seen and 2 * len(seen) >= window.last_bin - window.first_bin + 1 else None
 
 
-def _taught(window: WindowState, origin: Origin, actual: float, series: SeriesState) -> WindowState:
+def _taught(window: WindowState, actual: float, series: SeriesState) -> WindowState:
+    """Learn from the oldest forecast what came of it."""
+    origin = window.origins[0]
     since_s = 0.0 if window.judged_s is None else origin.at_s - window.judged_s
     return replace(
         window,
-        score=_scored(window.score, origin, actual, 0.5 ** (since_s / max(DAY_S, 4.0 * window.window.end_s))),
+        score=_scored(window.score, origin, actual, 0.5 ** (since_s / max(_HALF_LIFE_S, 4.0 * window.window.end_s))),
         errors=conformal.learn(
             window.errors,
             conformal.residual(actual, origin.point, conformal.FLOOR_RATIO * series.typical),
-            below_low=actual < origin.low,
-            above_high=actual > origin.high,
+            below_low=_exceeds(origin.low, actual),
+            above_high=_exceeds(actual, origin.high),
             apart_ratio=_stride(window, series.bin_s) / window.last_bin,
         ),
+        origins=window.origins[1:],
         judged_s=origin.at_s,
     )
+
+
+def _exceeds(value: float, bound: float) -> bool:
+    """Compare, but take a weighted mean of equal values for that value, although its last digit may differ."""
+    return value > bound * (1.0 + 1e-9)
 
 
 def _scored(score: Score, origin: Origin, actual: float, keep: float) -> Score:
@@ -128,7 +133,7 @@ def _scored(score: Score, origin: Origin, actual: float, keep: float) -> Score:
         error=keep * score.error + abs(actual - origin.middle),
         last_error=keep * score.last_error + abs(actual - origin.last),
         actual=keep * score.actual + actual,
-        covered=keep * score.covered + (actual <= origin.high),
+        covered=keep * score.covered + (not _exceeds(actual, origin.high)),
         weight=keep * score.weight + 1.0,
         points=score.points + 1,
     )

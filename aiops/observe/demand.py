@@ -60,7 +60,7 @@ def read_demand(
         backlog_requests=_plus(_plus(waiting[Role.BOTH], waiting[Role.PREFILL]), _plus(waiting[Role.DECODE], queued)),
         prefill_backlog_requests=_plus(waiting[Role.PREFILL], queued) if apart else None,
         decode_backlog_requests=waiting[Role.DECODE] if apart else None,
-        # The refused are counted as arrivals, and come again as retries: the number moves the plan, and teaches nothing.
+        # The refused count as arrivals, and come again as retries: the number moves the plan, but teaches nothing.
         censored=arrivals.refused > 0 or bool(gateway and gateway.refused_unknown),
     )
 

@@ -82,6 +82,24 @@ class Answers:
     over: Mapping[Over, Sequence[Series]]
 
 
+class EngineHistograms:
+    """The engines' histograms, added up by owner, found by model."""
+
+    _KEYS = (Now.PROMPT_SIZE, Now.GENERATION_SIZE, Now.LIFETIME_SIZE, Over.TTFT_BUCKETS, Over.ITL_BUCKETS)
+
+    def __init__(self, answers: Answers, naming: Naming) -> None:
+        self._found: dict[tuple[str, ModelRef], list[Series]] = defaultdict(list)
+        for key in self._KEYS:
+            for one in answers.now[key] if isinstance(key, Now) else answers.over[key]:
+                ref = naming.ref(one.labels)
+                if ref is not None:
+                    self._found[key, ref].append(one)
+
+    def of(self, key: Now | Over, ref: ModelRef, groups: frozenset[Group]) -> list[Series]:
+        """Give the series of some of a model's pods."""
+        return [one for one in self._found.get((key, ref), ()) if Group.of(one.labels) in groups]
+
+
 def read_timelines(series: Iterable[Series], naming: Naming) -> dict[Place, Timeline]:
     """Add up the requests inside each engine, scrape by scrape; a scrape that lacks a part is left out."""
     parts: dict[Place, dict[tuple[str, str], Series]] = defaultdict(dict)

@@ -13,7 +13,7 @@ from aiops.observe.prometheus import Series
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Requests at or below each bound, in seconds; the last bound is infinite. Never empty, and something was counted."""
+    """Requests at or below each bound, in seconds; the last bound is infinite, and something was counted."""
 
     bounds_s: tuple[float, ...]
     counts: tuple[float, ...]
@@ -55,16 +55,17 @@ def read_histogram(series: Iterable[Series]) -> Histogram | None:
 
 def read_latency(ttft: Histogram | None, itl: Histogram | None, objectives: Objectives) -> Latency:
     """Read both latencies at the percentiles of their objectives."""
-    return Latency(
-        ttft_s=ttft and ttft.quantile(objectives.ttft.attainment),
-        itl_s=itl and itl.quantile(objectives.itl.attainment),
-        ttft_attainment_ratio=_attainment(ttft, objectives.ttft),
-        itl_attainment_ratio=_attainment(itl, objectives.itl),
-    )
+    ttft_s, ttft_attainment = _against(ttft, objectives.ttft)
+    itl_s, itl_attainment = _against(itl, objectives.itl)
+    return Latency(ttft_s, itl_s, ttft_attainment, itl_attainment)
 
 
-def _attainment(histogram: Histogram | None, objective: Bound) -> float | None:
-    return histogram and histogram.share_within(histogram.nearest_bound(objective.bound_s))
+def _against(histogram: Histogram | None, objective: Bound) -> tuple[float | None, float | None]:
+    """Give the time at the objective's percentile, and the share within the bound nearest to it."""
+    if histogram is None:
+        return None, None
+    nearest_s = histogram.nearest_bound(objective.bound_s)
+    return histogram.quantile(objective.attainment), histogram.share_within(nearest_s)
 
 
 def snapped(histogram: Histogram | None, objective: Bound) -> str:

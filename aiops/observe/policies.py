@@ -157,6 +157,8 @@ class _Reading:
     def _read_profile(self, file: Path) -> CapacityProfile | None:
         documents, problems = read_documents(file)
         self._problems += problems
+        if len(documents) > 1:
+            self._problems.append(Problem(file, f"a profile is one document, and this file holds {len(documents)}"))
         if len(documents) != 1:
             return None
         profile, problems = check(CapacityProfile, documents[0], documents[0].value)

@@ -1,8 +1,8 @@
 """What is allowed in a policy and still likely to disappoint."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from aiops.model.policy import Bound, PolicySet, ScalingPolicy
+from aiops.model.policy import Bound, PolicySet, ScalingPolicy, Variant
 
 # The bucket bounds of vllm:time_to_first_token_seconds and vllm:inter_token_latency_seconds.
 _TTFT_BOUNDS_S = (
@@ -18,7 +18,11 @@ _ITL_BOUNDS_S = (
 def policy_warnings(policies: PolicySet) -> tuple[str, ...]:
     """Name what is missing, or blurs what can be measured, in policies that are valid; a sentence each."""
     used = {pool.variant for policy in policies.policies for pool in policy.spec.pools}
-    found = [warning for policy in policies.policies for warning in _objectives(policy)]
+    found = [
+        warning
+        for policy in policies.policies
+        for warning in (*_objectives(policy), *_unpriced(policy, policies.variants))
+    ]
     for name in sorted(used):
         profile = policies.variants[name].profile
         if profile is None:
@@ -32,6 +36,14 @@ def _objectives(policy: ScalingPolicy) -> Iterator[str]:
     objectives = policy.spec.objectives
     yield from _between(f"policy {policy.metadata.name}: TTFT", objectives.ttft, _TTFT_BOUNDS_S)
     yield from _between(f"policy {policy.metadata.name}: ITL", objectives.itl, _ITL_BOUNDS_S)
+
+
+def _unpriced(policy: ScalingPolicy, variants: Mapping[str, Variant]) -> Iterator[str]:
+    if policy.spec.budget.usd_per_hour is None:
+        return
+    for name in sorted({pool.variant for pool in policy.spec.pools}):
+        if variants[name].usd_per_hour is None:
+            yield f"policy {policy.metadata.name}: variant {name} has no usdPerHour, so budget.usdPerHour leaves it out"
 
 
 def _between(what: str, objective: Bound, bounds_s: tuple[float, ...]) -> Iterator[str]:

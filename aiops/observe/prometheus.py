@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 from prometheus_api_client import PrometheusConnect
 from requests.auth import AuthBase
+from urllib3.util.retry import Retry
 
 from aiops.observe.answer import Answer, PrometheusError, TransientError, read_answer
 
@@ -95,6 +96,7 @@ class PrometheusClient:
             headers={"X-Scope-OrgID": access.tenant} if access.tenant else None,
             auth=_auth(access),
             session=session,
+            retry=Retry(0, read=False),  # the session does it, within one limit for all its attempts
         )
         self._pool = ThreadPoolExecutor(access.concurrency, thread_name_prefix="prometheus")
 
@@ -109,9 +111,9 @@ class PrometheusClient:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._connect.close()
 
-    def deadline(self) -> float:
-        """When a look that begins now has to end, as a value of the monotonic clock."""
-        return time.monotonic() + self.access.total_s
+    def deadline(self, total_s: float | None = None) -> float:
+        """When what begins now has to end, as a value of the monotonic clock: after ``total_s``, or as access says."""
+        return time.monotonic() + (self.access.total_s if total_s is None else total_s)
 
     def ask(
         self, queries: Mapping[Key, str], at: datetime, deadline: float | None = None
@@ -130,7 +132,7 @@ class PrometheusClient:
         return self._all(calls, self.deadline() if deadline is None else deadline)
 
     def ask_range(
-        self, queries: Mapping[Key, str], start: datetime, end: datetime, step_s: int, total_s: float = 60.0
+        self, queries: Mapping[Key, str], start: datetime, end: datetime, step_s: int, deadline: float | None = None
     ) -> dict[Key, tuple[Series, ...]]:
         """Ask range queries from ``start`` to ``end``, both included, in pieces of at most MAX_POINTS points.
 
@@ -146,7 +148,7 @@ class PrometheusClient:
             return rows
 
         calls = {(key, piece): _Call(one, text, piece) for key, text in queries.items() for piece in pieces}
-        answers = self._all(calls, time.monotonic() + total_s)
+        answers = self._all(calls, self.deadline() if deadline is None else deadline)
         return {key: _joined([answers[key, piece] for piece in pieces]) for key in queries}
 
     def _all(self, calls: "Mapping[Key, _Call]", deadline: float) -> dict[Key, tuple[Series, ...]]:

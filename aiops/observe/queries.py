@@ -183,8 +183,11 @@ def past(matchers: Sequence[str], window_s: int) -> dict[Past, str]:
 
 
 def scrapes(matchers: Sequence[str], span_s: int) -> str:
-    """Give the query that counts the samples of the best-scraped engine over ``span_s`` seconds."""
-    return f"max(count_over_time({_one(metrics.GENERATION_TOKENS, matchers)}[{span_s}s]))"
+    """Give the query that counts the samples of the best-scraped engine, or else router, over ``span_s`` seconds."""
+    counted = (metrics.GENERATION_TOKENS, metrics.PROMPT_TOKENS, metrics.FINISHED, metrics.GATEWAY_REQUESTS)
+    return " or ".join(
+        f"max(count_over_time({selector}[{span_s}s]))" for metric in counted for selector in metric.queries(matchers)
+    )
 
 
 def part_to_count(metric: Metric) -> str:

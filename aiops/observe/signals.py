@@ -49,11 +49,8 @@ def why_unseen(ref: ModelRef, fleet: Fleet, policy: ScalingPolicy) -> tuple[Sign
         return SignalState.STALE, f"{_lost(lost)}: what the model's users do now is not known"
     if removed := fleet.removed.get(ref):
         names = _listed(pod.name for pod in removed)
-        return (
-            SignalState.STALE,
-            f"its last engines ({names}) ended within {RECENT_S // 60} min, and whether that was meant is not known "
-            "without kube-state-metrics",
-        )
+        detail = f"its last engines ({names}) ended within {RECENT_S // 60} min; only kube-state-metrics tells why"
+        return SignalState.STALE, detail
     down = [pod for pod in fleet.down if _may_serve(pod, policy)]
     if down:
         return SignalState.ABSENT, f"{_listed(pod.name for pod in down)} do not answer their scrapes (up is 0)"
@@ -62,31 +59,26 @@ def why_unseen(ref: ModelRef, fleet: Fleet, policy: ScalingPolicy) -> tuple[Sign
 
 def _instead(ref: ModelRef, fleet: Fleet) -> tuple[SignalState, str]:
     elsewhere = sorted(other.namespace or "none at all" for other in fleet.engines if other.model == ref.model)
+    here = sorted(other.model for other in fleet.engines if other.namespace == ref.namespace)
     if elsewhere:
-        return (
-            SignalState.MISMATCH,
+        detail = (
             f"{RUNNING.name} has model_name {ref.model!r} in the namespace {_listed(elsewhere)}, not in "
-            f"{ref.namespace!r}: set metadata.namespace, or let the scrape add the namespace label",
+            f"{ref.namespace!r}: set metadata.namespace, or let the scrape add the namespace label"
         )
-    here = [other.model for other in fleet.engines if other.namespace == ref.namespace]
-    if here:
+    elif here:
         close = get_close_matches(ref.model, here, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ""
-        return (
-            SignalState.MISMATCH,
-            f"the namespace {ref.namespace!r} serves {_listed(map(repr, sorted(here)))} and no model_name "
-            f"{ref.model!r}: spec.model must be what --served-model-name says{meant}",
+        detail = (
+            f"the namespace {ref.namespace!r} serves {_listed(map(repr, here))} and no model_name {ref.model!r}: "
+            f"spec.model must be what --served-model-name says{meant}"
         )
-    if fleet.engines:
-        others = _listed(sorted(str(other) for other in fleet.engines))
-        return (
-            SignalState.MISMATCH,
-            f"no series has model_name {ref.model!r} and namespace {ref.namespace!r}; there are {others}",
-        )
-    return (
-        SignalState.ABSENT,
-        f"this Prometheus has no series {RUNNING.name} at all: is it the one that scrapes the engines?",
-    )
+    elif fleet.engines:
+        others = _listed(sorted(map(str, fleet.engines)))
+        detail = f"no series has model_name {ref.model!r} in the namespace {ref.namespace!r}; there are {others}"
+    else:
+        detail = f"this Prometheus has no series {RUNNING.name} at all: is it the one that scrapes the engines?"
+        return SignalState.ABSENT, detail
+    return SignalState.MISMATCH, detail
 
 
 def _may_serve(pod: Pod, policy: ScalingPolicy) -> bool:

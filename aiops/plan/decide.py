@@ -163,12 +163,12 @@ class _View:
         return PoolNeed(needed, current, pool.min, pool.max, variant.gpus, variant.usd_per_hour)
 
     def _held(self, reason: Reason) -> tuple[Decision, ...]:
-        """Hold every pool where it is; what was last asked for stays asked for."""
+        """Hold every pool where it is; in ``emit``, where others read the number, what was asked stays asked."""
         decisions = []
         for pool in self.pools:
             ref = self.policy.pool_ref(pool)
             memory = self.memory.pool(ref)
-            asked = None if self.policy.spec.mode is Mode.OBSERVE else memory.desired
+            asked = memory.desired if self.policy.spec.mode is Mode.EMIT else None
             held = memory.current if asked is None else asked
             unknown = (
                 (Reason.UNKNOWN_REPLICAS,) if memory.current is None and reason is not Reason.UNKNOWN_REPLICAS else ()

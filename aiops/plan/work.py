@@ -9,6 +9,7 @@ the steps of the others' prompts besides (Little's law). ``t = 0`` is a decode r
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import floor, log2
 
 from aiops.model.capacity import CapacityBound
 from aiops.model.demand import TokenDemand, Work
@@ -123,12 +124,8 @@ def _largest_batch(
 
 
 def _rounded(value: float) -> float:
-    """Round to about half a percent."""
-    if value <= 0:
+    """Round to about half a percent; what is below a thousandth of a token is nothing."""
+    if value < 1e-3:
         return 0.0
-    magnitude = 1.0
-    while value * magnitude < _SIGNIFICANT_STEPS:
-        magnitude *= 2
-    while value * magnitude >= 2 * _SIGNIFICANT_STEPS:
-        magnitude /= 2
-    return round(value * magnitude) / magnitude
+    step = 2.0 ** floor(log2(value)) / _SIGNIFICANT_STEPS
+    return round(value / step) * step

@@ -132,8 +132,7 @@ def _find_cycle(journal: Journal, which: str) -> Cycle | None:
     if which.isascii() and which.isdigit():
         return journal.cycle_number(int(which)) if len(which) <= _MOST_DIGITS else None
     try:
-        # A plus sign in a URL's path is a plus sign, but browsers and people write a space for it.
-        at = datetime.fromisoformat(which.replace(" ", "+") if which.count(" ") == 1 and "T" in which else which)
+        at = datetime.fromisoformat(which)
     except ValueError:
         raise HTTPException(
             422, f"{which!r} is neither a cycle's number nor a time such as 2026-01-31T12:00:00Z"

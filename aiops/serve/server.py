@@ -1,5 +1,6 @@
 """The HTTP server, in a thread of its own beside the loop."""
 
+import os
 import socket
 import threading
 from types import TracebackType
@@ -71,8 +72,10 @@ class Server:
                 family=socket.AF_INET6 if ":" in self._host else socket.AF_INET,
                 backlog=128,
             )
-        except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or error
+        except OverflowError:
+            raise OSError(f"port {self._port} does not exist; choose one from 0 to 65535 with --port") from None
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
             raise OSError(
                 f"cannot listen on {self._host}, port {self._port}: {why}; choose another with --port"
             ) from error

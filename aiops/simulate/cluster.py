@@ -125,14 +125,11 @@ class Pool:
             self.remove_drained(replica, now_s)
         return [self._order(now_s) for _ in range(-surplus)]
 
-    def become_ready(self, replica: Replica, now_s: float) -> bool:
-        """Let a replica serve, unless its order was cancelled meanwhile."""
-        if replica.state is not ReplicaState.STARTING:
-            return False
+    def become_ready(self, replica: Replica, now_s: float) -> None:
+        """Let a replica that was starting serve."""
         replica.state, replica.ready_at_s = ReplicaState.READY, now_s
         self.ready.append(replica)
         self.started.append((now_s, now_s - replica.ordered_at_s))
-        return True
 
     def remove_drained(self, replica: Replica, now_s: float) -> None:
         """Delete a draining replica once it has nothing left to do."""

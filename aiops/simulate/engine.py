@@ -1,9 +1,9 @@
 """One replica's engine: continuous batching in virtual time, from a capacity profile.
 
 A step decodes one token for each running sequence and computes chunks of prompts under the token budget. While no
-prompt is being computed, all steps up to the next finish are taken at once: with the batch fixed, step times grow
-linearly with the context, so their sum is an arithmetic series. An arrival cuts such a run at the end of the step
-under way.
+prompt is being computed, many steps are taken at once, up to the next finish: with the batch fixed, step times grow
+linearly with the context (up to the next row of the profile's table), so their sum is an arithmetic series. An arrival
+cuts such a run at the end of the step under way.
 
 Simplified against vLLM, and to be replaced here: decodes come before chunks in the budget, a request reserves the KV of
 its whole length at admission (so nothing is ever preempted), and the prefix cache is a warm-up curve without blocks.
@@ -49,8 +49,19 @@ class Engine:
     counters only ever grow, as vLLM's do; ``ended`` holds what nobody has folded into histograms yet.
     """
 
+    __slots__ = (
+        "_histograms", "began_s", "cached_tokens", "chunks", "clock", "computed_tokens", "computes",
+        "context_sum", "decodes", "decoding", "ended", "ends_s", "event", "finished", "first_step_s",
+        "generated_tokens", "held_tokens", "hit_tokens", "itl_counts", "itl_sum_s", "joined", "joining", "load",
+        "prefilling", "pull_tokens", "pulled_tokens", "pulling", "pulling_tokens", "queried_tokens",
+        "reserved_tokens", "settings", "step_counts", "step_growth_s", "step_tokens_sum", "steps",
+        "ttft_counts", "ttft_sum_s", "waiting", "warm_tokens",
+    )  # fmt: skip
+
     def __init__(self, settings: EngineSettings, *, warm: bool = False) -> None:
         self.settings = settings
+        self.computes = settings.role is not Role.DECODE
+        self.decodes = settings.role is not Role.PREFILL
         self.event = 0  # the number of the step end that the caller waits for; older ones are void
         self.waiting: deque[Request] = deque()
         self.prefilling: list[Request] = []
@@ -125,7 +136,7 @@ class Engine:
     def submit(self, request: Request, now_s: float) -> float | None:
         """Queue a request whose prompt is to be computed here."""
         request.queued_s = now_s
-        self.load += request.prompt if self.settings.role is Role.PREFILL else 1
+        self.load += 1 if self.decodes else request.prompt
         self.waiting.append(request)
         # Behind others it changes nothing: they are blocked, or the step under way is the last of its run.
         return self._look_sooner(now_s) if len(self.waiting) == 1 else None
@@ -172,16 +183,20 @@ class Engine:
         if self.joining:
             self._take_in_joining(now_s)
         batch = len(decoding)
-        chunk_s = self._plan_chunks(now_s, batch) if self.waiting or self.prefilling else 0.0
+        chunk_s = self._plan_chunks(now_s, batch) if self.computes and (self.waiting or self.prefilling) else 0.0
         self.began_s = now_s
         if batch:
             context = self.context_sum / batch
             times = self.settings.times
-            at_zero, slope = times.lines[batch][bisect_right(times.knots, context)]
+            piece = bisect_right(times.knots, context)
+            at_zero, slope = times.lines[batch][piece]
             step_s = at_zero + slope * context
             self.first_step_s = (step_s if step_s > FLOOR_S else FLOOR_S) + chunk_s
             self.step_growth_s = slope
-            self.steps = steps = 1 if self.chunks else decoding[0][0] - self.clock
+            steps = 1 if self.chunks else decoding[0][0] - self.clock
+            if times.knots[piece] - context < steps:  # from the knot on, steps grow along another line
+                steps = int(times.knots[piece] - context) + 1
+            self.steps = steps
             self.ends_s = now_s + steps * self.first_step_s + slope * (steps * (steps - 1) / 2)
         elif self.chunks:
             self.steps, self.first_step_s, self.step_growth_s = 1, chunk_s, 0.0
@@ -197,11 +212,14 @@ class Engine:
         self.clock = clock = self.clock + steps
         self.ends_s = inf
         left: list[Request] = []
-        tokens = self.steps * len(decoding)
+        tokens = steps * len(decoding)
         if tokens:
             self.context_sum += tokens
             self.generated_tokens += tokens
-            self._count_intervals(now_s, tokens)
+            mean_s = (now_s - self.began_s) / steps
+            intervals = tokens - self._count_joined() if self.joined else tokens
+            self.itl_counts[bisect_left(ITL_S, mean_s)] += intervals
+            self.itl_sum_s += mean_s * intervals
             while decoding and decoding[0][0] <= clock:
                 left.append(self._finish(heappop(decoding)[2], now_s))
         if self.chunks:
@@ -220,6 +238,10 @@ class Engine:
             done -= 1
         return done
 
+    def run_s(self, steps: int) -> float:
+        """Give what the first ``steps`` steps of the run under way take."""
+        return steps * self.first_step_s + self.step_growth_s * (steps * (steps - 1) / 2)
+
     def _look_sooner(self, now_s: float) -> float | None:
         """Start a step if none is under way, or end a run of decode steps with the present one."""
         if self.ends_s == inf:
@@ -231,10 +253,6 @@ class Engine:
                 self.ends_s = self.began_s + self.run_s(steps)
                 return self.ends_s
         return None
-
-    def run_s(self, steps: int) -> float:
-        """Give what the first ``steps`` steps of the run under way take."""
-        return steps * self.first_step_s + self.step_growth_s * (steps * (steps - 1) / 2)
 
     def _plan_chunks(self, now_s: float, batch: int) -> float:
         """Choose this step's chunks, prompts begun before first; give the seconds that they add to the step."""
@@ -251,7 +269,7 @@ class Engine:
             chunks.append((request, chunk))
         while self.waiting and budget > 0 and batch + len(self.prefilling) < settings.max_num_seqs:
             request = self.waiting[0]
-            needed = request.prompt if settings.role is Role.PREFILL else request.prompt + request.output
+            needed = request.prompt + request.output if self.decodes else request.prompt
             if self.reserved_tokens + needed > settings.kv_tokens:
                 break
             self.waiting.popleft()
@@ -287,15 +305,13 @@ class Engine:
             heappush(self.decoding, (self.clock + request.output - 1, request.id, request))
         self.joined, self.joining = self.joining, []
 
-    def _count_intervals(self, now_s: float, tokens: int) -> None:
-        for request in self.joined:
+    def _count_joined(self) -> int:
+        """Count the first tokens that this engine made for the requests that joined at the last step's begin."""
+        joined, self.joined = self.joined, []
+        for request in joined:
             request.engine_first_s = self.began_s + self.first_step_s
             self._count_first_token(request)
-        mean_s = (now_s - self.began_s) / self.steps
-        tokens -= len(self.joined)
-        self.joined = []
-        self.itl_counts[bisect_left(ITL_S, mean_s)] += tokens
-        self.itl_sum_s += mean_s * tokens
+        return len(joined)
 
     def _count_first_token(self, request: Request) -> None:
         ttft_s = request.engine_first_s - request.queued_s
@@ -304,7 +320,6 @@ class Engine:
 
     def _end_chunks(self, now_s: float, left: list[Request]) -> int:
         """Move the chunks' requests on, those that leave into ``left``; give the tokens computed and generated."""
-        role = self.settings.role
         tokens = 0
         for request, chunk in self.chunks:
             tokens += chunk
@@ -318,14 +333,14 @@ class Engine:
             self.computed_tokens += request.prompt - request.cached
             request.first_token_s = request.engine_first_s = now_s
             self._count_first_token(request)
-            if role is Role.BOTH and request.output > 1:
-                self.context_sum += request.prompt + 1
-                heappush(self.decoding, (self.clock + request.output - 1, request.id, request))
-            elif role is Role.BOTH:
-                self.context_sum += request.prompt + 1
-                left.append(self._finish(request, now_s))
-            else:
+            if not self.decodes:
                 left.append(self._finish_prefill(request, now_s))
+                continue
+            self.context_sum += request.prompt + 1
+            if request.output > 1:
+                heappush(self.decoding, (self.clock + request.output - 1, request.id, request))
+            else:
+                left.append(self._finish(request, now_s))
         self.chunks = []
         return tokens
 
@@ -334,7 +349,7 @@ class Engine:
         self.context_sum -= tokens
         self.reserved_tokens -= tokens
         self.load -= 1
-        if self.settings.role is Role.DECODE:
+        if not self.computes:
             return self._end(request, now_s, generated=request.output - 1, computed=0)
         return self._end(request, now_s, generated=request.output, computed=request.prompt - request.cached)
 
@@ -347,16 +362,7 @@ class Engine:
         return self._end(request, now_s, generated=1, computed=request.prompt - request.cached)
 
     def _end(self, request: Request, now_s: float, generated: int, computed: int) -> Request:
+        times_s = (request.queued_s, request.scheduled_s, request.engine_first_s, now_s)
+        self.ended.append((*times_s, request.prompt, generated, computed))
         self.finished += 1
-        self.ended.append(
-            (
-                request.queued_s,
-                request.scheduled_s,
-                request.engine_first_s,
-                now_s,
-                request.prompt,
-                generated,
-                computed,
-            )
-        )
         return request

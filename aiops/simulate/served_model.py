@@ -110,12 +110,12 @@ class ServedModel:
     def _step_ends(self, replica: Replica, now_s: float) -> None:
         engine = replica.engine
         for request in engine.end_step(now_s):
-            if request.output > 1 and engine.settings.role is Role.PREFILL:
+            if engine.decodes or request.output == 1:
+                self.ledger.finish(request, now_s)
+            else:
                 self._sources[request] = replica
                 self._route_to_decode(request, now_s)
-            else:
-                self.ledger.finish(request, now_s)
-        if engine.settings.role is Role.DECODE and engine.waiting:
+        if engine.waiting and not engine.computes:
             self._pull(replica, engine.start_pulls(), now_s)
         self._expect(replica, engine.begin_step(now_s))
         if replica.state is ReplicaState.DRAINING:
@@ -166,10 +166,10 @@ def _build_pool(spec: FactorySpec, pool: PoolSpec, profiles: Mapping[str, Capaci
     if profile is None:
         raise ValueError(f"pool {pool.name!r} names profile {pool.profile!r}; there are {sorted(profiles)}")
     load = spec.workload
-    if load is not None and load.input_tokens.max + load.output_tokens.max > profile.kv_tokens:
+    if load is not None and load.longest > profile.kv_tokens:
         raise ValueError(
-            f"the longest request, {load.input_tokens.max} + {load.output_tokens.max} tokens, does not fit into the "
-            f"{profile.kv_tokens} KV tokens of profile {pool.profile!r}"
+            f"the longest request, {load.longest} tokens, does not fit into the {profile.kv_tokens} KV tokens of "
+            f"profile {pool.profile!r}: lower the max of inputTokens or outputTokens"
         )
     settings = EngineSettings(
         model=spec.model,

@@ -57,6 +57,11 @@ class LengthSpec(_Spec):
     spread: float = Field(default=0.0, ge=0, le=3)
     max: int = Field(default=16384, ge=1)
 
+    @property
+    def longest(self) -> int:
+        """The most tokens that can be drawn."""
+        return self.max if self.spread else min(self.max, max(1, round(self.mean)))
+
 
 class WorkloadSpec(_Spec):
     """Poisson arrivals over a day curve (UTC), and the sizes of requests.
@@ -83,6 +88,11 @@ class WorkloadSpec(_Spec):
             raise ValueError(f"rampHours {self.ramp_hours:g} and fallHours {self.fall_hours:g} exceed a day together")
         return self
 
+    @property
+    def longest(self) -> int:
+        """The most tokens that a request can have, prompt and answer."""
+        return self.input_tokens.longest + self.output_tokens.longest
+
 
 class FactorySpec(_Spec):
     """One model, the pools that serve it and the load that comes; without a workload nothing arrives."""
@@ -103,11 +113,10 @@ class FactorySpec(_Spec):
             raise ValueError(f"pools must be one of role both, or one prefill and one decode, not {[*map(str, roles)]}")
         if len({pool.name for pool in self.pools}) < len(self.pools):
             raise ValueError(f"two pools have the same name: {[pool.name for pool in self.pools]}")
-        load = self.workload
-        if load is not None and load.input_tokens.max + load.output_tokens.max > self.max_model_len:
+        if self.workload is not None and self.workload.longest > self.max_model_len:
             raise ValueError(
-                f"the longest request, {load.input_tokens.max} + {load.output_tokens.max} tokens, exceeds "
-                f"maxModelLen {self.max_model_len}: raise that or lower the max of inputTokens or outputTokens"
+                f"the longest request, {self.workload.longest} tokens, exceeds maxModelLen {self.max_model_len}: raise "
+                f"that or lower the max of inputTokens or outputTokens"
             )
         return self
 

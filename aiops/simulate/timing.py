@@ -1,6 +1,7 @@
 """A capacity profile laid out for the inner loop: no search over points, no interpolation per step."""
 
 from itertools import pairwise
+from math import inf
 
 from aiops.model.interpolate import interpolate
 from aiops.model.profile import CapacityProfile
@@ -11,7 +12,7 @@ class StepTimes:
 
     ``prefill_s[n]`` is the time of ``n`` prompt tokens alone, up to ``max_model_len``; ``prefill_s[0]`` is what the
     table leaves for no token at all, the fixed cost of a step. ``lines[batch][i]`` is (seconds at context 0, seconds
-    per token of context) for mean contexts below ``knots[i]`` (the last one beyond all knots). Both equal
+    per token of context) for mean contexts below ``knots[i]`` (the last is infinite). Both equal
     ``CapacityProfile.prefill_s`` and ``step_s``, whose cost grows linearly in context between the table's rows, so
     that the mean context of a batch is all it takes.
     """
@@ -20,7 +21,7 @@ class StepTimes:
         prefill_s = [profile.prefill_s(tokens) for tokens in range(1, max(max_model_len, 2) + 1)]
         self.prefill_s = [max(0.0, 2 * prefill_s[0] - prefill_s[1]), *prefill_s]
         contexts = [row.context for row in profile.decode]
-        self.knots = contexts[1:-1]
+        self.knots = [*contexts[1:-1], inf]
         self.lines = [_lines(profile, contexts, batch) for batch in range(profile.limits.max_num_seqs + 1)]
 
 

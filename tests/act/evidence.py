@@ -84,14 +84,10 @@ def blind_cycle(at: datetime, number: int, why: str = "Prometheus at http://127.
     seen = cycle(at, number)
     model = seen.models[0]
     held = tuple(
-        replace(
-            decision, desired=decision.current, needed=None, reasons=(Reason.STALE_METRICS,), inputs=(), why_not=""
-        )
+        replace(decision, desired=decision.current, needed=None, reasons=(Reason.STALE_METRICS,), inputs=(), why_not="")
         for decision in model.decisions
     )
-    dark = replace(
-        model, demand=None, work=None, latency=Latency(), pools=(), capacities=(), decisions=held, blind=why
-    )
+    dark = replace(model, demand=None, work=None, latency=Latency(), pools=(), capacities=(), decisions=held, blind=why)
     return replace(seen, models=(dark,), blind=why)
 
 
@@ -175,17 +171,13 @@ def troubled(seen: Cycle) -> Cycle:
 def _forecasts(at: datetime) -> Iterator[Forecast]:
     made = at.replace(second=0)
     for horizon_s in (600.0, 1800.0):
-        rate = request_rate(at + timedelta(seconds=horizon_s))
+        rate = request_rate(made + timedelta(seconds=horizon_s))
         for series, size in (("req_per_s", 1.0), ("input_tok_per_s", 3150.0), ("output_tok_per_s", 262.0)):
-            quantiles = tuple(
-                (level, rate * size * spread) for level, spread in zip(_LEVELS, _SPREAD, strict=True)
-            )
+            quantiles = tuple((level, rate * size * spread) for level, spread in zip(_LEVELS, _SPREAD, strict=True))
             yield Forecast(series, made, Window(horizon_s, horizon_s), quantiles, (("day_profile", 1.0),))
 
 
-def _decision(
-    pool: PoolRef, role: Role, current: int, work: float, work_ahead: float, demand: TokenDemand
-) -> Decision:
+def _decision(pool: PoolRef, role: Role, current: int, work: float, work_ahead: float, demand: TokenDemand) -> Decision:
     now, later = ceil(work / 0.8), ceil(work_ahead * 1.1 / 0.8)
     needed = max(now, later)
     desired = min(needed, current * 2) if needed > current else current - 1 if needed < current - 1 else current

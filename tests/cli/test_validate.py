@@ -87,6 +87,11 @@ def test_no_path_is_wrong_usage() -> None:
             spec("objectives: {itl: {p95: 60ms}}"), "the nearest are 0.05 s and 0.075 s", id="an ITL objective"
         ),
         pytest.param(
+            spec("budget: {usdPerHour: 20}"),
+            "policy chat: variant h100 has no usdPerHour, so budget.usdPerHour leaves it out",
+            id="a budget of dollars for replicas without a price",
+        ),
+        pytest.param(
             GOOD.replace("gpus: 2", "profile: bumpy.yaml"),
             "variant h100: prefill.ttftMs does not ascend: [30.0, 20.0]",
             id="a profile that is faster on longer prompts",

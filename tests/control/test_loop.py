@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from aiops.control.loop import Loop
+from aiops.control.protocols import Observer
 from aiops.model import codec
 from aiops.model.decision import Reason
 from aiops.model.policy import PolicySet
+from aiops.model.snapshot import Snapshot
 from aiops.plan import Recording, State, decide, learn_snapshot
 from tests.control.fake_cluster import FakeCluster
 from tests.plan.worlds import START, policies, policy
@@ -140,15 +142,29 @@ def test_a_daily_ramp_is_met_before_it_comes_once_a_day_was_seen() -> None:
     assert short[2] / 4 <= 1.0, f"cycles short of capacity, by day: {short}"
 
 
+class Noting:
+    """An observer that keeps what it saw."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self.snapshots: list[Snapshot] = []
+
+    def observe(self) -> Snapshot:
+        self.snapshots.append(self._observer.observe())
+        return self.snapshots[-1]
+
+
 def test_every_recorded_cycle_replays_decision_for_decision() -> None:
     cluster = FakeCluster(lambda now_s: 40 + 30 * (now_s // 600 % 2), {"both": 3})
     policy_set = policies()
-    loop = Loop(cluster, cluster, cluster, cluster, lambda: policy_set)
+    seen = Noting(cluster)
+    loop = Loop(seen, cluster, cluster, cluster, lambda: policy_set)
     state = State()
     for _ in range(80):
-        recording = Recording(cluster.observe(), state)
+        before = state
+        turn = loop.run_once(before)
+        recording = Recording(seen.snapshots[-1], before)
         text = codec.encode(recording)
-        turn = loop.run_once(state)
         again = codec.decode(Recording, text)
         assert again == recording
         assert decide(again.snapshot, learn_snapshot(again.state, again.snapshot, policy_set), policy_set) == turn.cycle

@@ -124,7 +124,7 @@ def _of_queries(dashboard: Json, known: dict[str, set[str]]) -> Iterator[str]:
 
 
 def query_complaints(expr: str, known: dict[str, set[str]]) -> Iterator[str]:
-    """What is wrong with one expression: unknown names or labels, a gauge's rate, a counter bare, quantiles without le."""
+    """What is wrong with a query: unknown names or labels, a gauge's rate, a bare counter, a quantile without le."""
     for selector, above in selectors(expr):
         name = metric_name(selector)
         if name not in known:

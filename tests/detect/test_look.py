@@ -179,19 +179,19 @@ def test_whatever_happens_no_finding_stands_twice_and_none_is_from_the_future(wo
 
 
 def grown(age: timedelta | None) -> Callable[[float], ModelSnapshot]:
-    """A full replica, which an idle one joins at 120 s; both tell the same age."""
-    full, idle = replace(FULL, age=age), replace(IDLE, age=age)
+    """A full replica, which an idle one joins at 120 s, telling ``age``."""
+    full, idle = replace(FULL, age=timedelta(hours=3)), replace(IDLE, age=age)
     return lambda s: fleet(full) if s < 120 else fleet(full, idle)
 
 
-@pytest.mark.parametrize("age", [None, timedelta(minutes=4)], ids=["tells no age", "tells how long it loaded"])
+@pytest.mark.parametrize("age", [None, timedelta(minutes=6)], ids=["tells no age", "tells how long it loaded"])
 def test_a_replica_that_just_came_is_young_whatever_its_process_says(age):
-    assert spans(watch(grown(age), 600), DetectionKind.ROUTING_SKEW) == [(120 + 90 + 60, 600)]
+    assert spans(watch(grown(age), 600), DetectionKind.ROUTING_SKEW) == [(120 + 300 + 60, 600)]
 
 
 def test_replicas_of_unknown_age_count_as_settled_once_they_were_seen_for_long_enough():
     ageless = fleet(replace(FULL, age=None), replace(IDLE, age=None))
-    assert spans(watch(lambda s: ageless, 600), DetectionKind.ROUTING_SKEW) == [(90 + 60, 600)]
+    assert spans(watch(lambda s: ageless, 600), DetectionKind.ROUTING_SKEW) == [(300 + 60, 600)]
 
 
 def test_a_replica_that_misses_some_scrapes_is_not_new():

@@ -56,7 +56,7 @@ def test_residuals_that_overlap_prove_less_bias() -> None:
 
 
 def test_misses_widen_and_hits_narrow() -> None:
-    base = taught([0.01 * (i % 21 - 10) for i in range(MOST_RESIDUALS)])
+    base = taught([0.001 * (i * 7 % MOST_RESIDUALS) for i in range(MOST_RESIDUALS)])
     missed = conformal.learn(base, 0.05, False, True, 1.0)
     hit = conformal.learn(base, 0.05, False, False, 1.0)
 

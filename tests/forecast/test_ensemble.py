@@ -128,11 +128,12 @@ def test_skipped_bins_are_gaps() -> None:
 def test_a_gap_is_not_a_zero_and_widens_the_interval() -> None:
     fresh = predicted(learned(noisy(300)))[0]
     blind = predicted(learned([*noisy(300), *[None] * 30]))[0]
-    late = forecast.predict(learned(noisy(300)), "input", at(learned(noisy(300)), 30 * MINUTE), (POINT,))[0]
+    state = learned(noisy(300))
+    late = forecast.predict(state, "input", at(state, 30 * MINUTE), (POINT,))[0]
 
     assert (blind.quantile(0.5) or 0.0) > 80.0
     assert (blind.quantile(0.9) or 0.0) > (fresh.quantile(0.9) or 0.0)
-    assert late.quantiles == pytest.approx(blind.quantiles)
+    assert dict(late.quantiles) == pytest.approx(dict(blind.quantiles))
 
 
 def test_within_a_bin_the_forecast_stays() -> None:
@@ -218,6 +219,11 @@ def test_skill_is_told_once_enough_windows_have_ended() -> None:
     assert (then.series, then.window) == ("input", POINT)
 
 
+@pytest.mark.parametrize("level", [0.0, 0.1, 7.0, 1e12])
+def test_a_constant_is_always_covered(level: float) -> None:
+    assert [skill.coverage_ratio for skill in forecast.skills(learned([level] * 2000), "input")] == [1.0, 1.0, 1.0]
+
+
 def test_a_short_history_is_learned_as_bin_by_bin() -> None:
     values = [*noisy(500), None, None, *noisy(500)]
     ends = [START_S + i * MINUTE for i in range(1, len(values) + 1)]
@@ -235,7 +241,8 @@ def test_a_long_history_is_cut_anywhere_without_changing_what_members_know() -> 
     assert both.members == whole.members
     for one, other in zip(predicted(whole), predicted(both), strict=True):
         assert one.basis is ForecastBasis.HISTORY
-        assert [value for _, value in other.quantiles] == pytest.approx([value for _, value in one.quantiles], rel=0.1)
+        for level in (0.1, 0.5, 0.9):
+            assert other.quantile(level) == pytest.approx(one.quantile(level), rel=0.1)
 
 
 def test_a_history_whose_columns_differ_in_length_is_refused() -> None:

@@ -11,6 +11,7 @@ from aiops.serve.console.words import number
 
 T = TypeVar("T")
 
+NOW = "now"
 PLOT = 1000.0
 """Width and height of the plot in its own units; the browser stretches it to the room there is."""
 _HITS = 60
@@ -112,9 +113,12 @@ class Frame:
         return " ".join(paths)
 
     def _step_path(self, run: Sequence[tuple[float, float]]) -> str:
-        (first_s, first), *rest = run
-        steps = "".join(f" H{self.x(at):.1f} V{self.y(value):.1f}" for at, value in rest)
-        return f"M{self.x(first_s):.1f} {self.y(first):.1f}{steps}"
+        path, level = f"M{self.x(run[0][0]):.1f} {self.y(run[0][1]):.1f}", run[0][1]
+        for at, value in run[1:]:
+            if value != level:
+                path += f" H{self.x(at):.1f} V{self.y(value):.1f}"
+                level = value
+        return f"{path} H{self.x(run[-1][0]):.1f}"
 
     def _runs(self, points: Points) -> list[list[tuple[float, float]]]:
         """Split at gaps: a line over a gap would claim what nobody saw."""
@@ -137,10 +141,11 @@ class Frame:
         step_s = next((step for step in _TIME_STEPS_S if span_s / step <= _MOST_TIMES), _TIME_STEPS_S[-1])
         first = ceil(self.start_s / step_s) * step_s
         round_s = [first + i * step_s for i in range(floor((self.end_s - first) / step_s) + 1)]
-        now = Tick(self.x(now_s) / PLOT * 100, "now")
+        now = Tick(self.x(now_s) / PLOT * 100, NOW)
         ticks = [Tick(self.x(at_s) / PLOT * 100, _tick_label(at_s)) for at_s in round_s]
         # A label at the very edge would be cut off, one beside "now" would run into it.
-        return (*(tick for tick in ticks if 3 <= tick.percent <= 97 and abs(tick.percent - now.percent) > 6), now)
+        clear = [tick for tick in ticks if 3 <= tick.percent <= 97 and abs(tick.percent - now.percent) > 6]
+        return tuple(sorted([*clear, now], key=lambda tick: tick.percent))
 
     def hits(self, tell: Callable[[float], str]) -> tuple[Hit, ...]:
         """Divide the plot into columns; each tells about its middle, or is left out where there is nothing to tell."""
@@ -167,7 +172,7 @@ def frame(axis: tuple[float, float], values: Sequence[float | None], step_s: flo
 
 
 def _tick_step(highest: float, whole: bool) -> float:
-    if highest <= 0:
+    if highest < 1e-6:  # nothing that a label could tell from zero
         return 1.0
     rough = highest / 4
     size = 10.0 ** floor(log10(rough))

@@ -42,13 +42,14 @@ def seconds(value: float) -> str:
     """
     if abs(value) < 0.9995:
         return f"{value * 1000:.3g} ms"
-    if value < 60:
+    if value < 59.95:
         return f"{value:.3g} s"
-    if value < 3600:
-        return _two(int(value), 60, "min", "s")
-    if value < 86400:
-        return _two(int(value) // 60, 60, "h", "min")
-    return _two(int(value) // 3600, 24, "d", "h")
+    whole = round(value)
+    if whole < 3600:
+        return _two(whole, 60, "min", "s")
+    if whole < 86400:
+        return _two(whole // 60, 60, "h", "min")
+    return _two(whole // 3600, 24, "d", "h")
 
 
 def _two(small: int, size: int, big_unit: str, small_unit: str) -> str:
