@@ -115,15 +115,18 @@ class Pool:
         self.scale_events += 1
         starting = self.in_state(ReplicaState.STARTING)
         surplus = len(starting) + len(self.ready) - wanted
-        for replica in reversed(starting[max(0, len(starting) - surplus) :] if surplus > 0 else []):
-            self.cancelled_orders += 1
+        if surplus < 0:
+            return [self._order(now_s) for _ in range(-surplus)]
+        cancelled = starting[::-1][:surplus]
+        self.cancelled_orders += len(cancelled)
+        for replica in cancelled:
             self._remove(replica, now_s)
         by_load = sorted(self.ready, key=lambda replica: (replica.engine.load, -replica.ready_at_s))
-        for replica in by_load[: max(0, surplus - len(starting))]:
+        for replica in by_load[: surplus - len(cancelled)]:
             self.ready.remove(replica)
             replica.state = ReplicaState.DRAINING
             self.remove_drained(replica, now_s)
-        return [self._order(now_s) for _ in range(-surplus)]
+        return []
 
     def become_ready(self, replica: Replica, now_s: float) -> None:
         """Let a replica that was starting serve."""

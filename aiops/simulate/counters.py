@@ -1,12 +1,12 @@
 """What an engine has counted so far, readable in the middle of a run of steps."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiops.simulate.engine import Engine
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(NamedTuple):
     """Cumulative counts of one engine since it became ready, at ``at_s`` seconds since the factory's start."""
 
     at_s: float
@@ -22,7 +22,7 @@ class Counters:
 
     def since(self, earlier: "Counters") -> "Counters":
         """Give what was added since an earlier look; ``at_s`` becomes the seconds between the two."""
-        return Counters(*(getattr(self, field.name) - getattr(earlier, field.name) for field in fields(self)))
+        return Counters(*(now - then for now, then in zip(self, earlier, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,6 @@ from aiops.simulate.request import Request
 from aiops.simulate.timing import StepTimes
 
 BLOCK_TOKENS = 16  # prefix hits come in whole blocks
-
-
 FLOOR_S = 1e-6  # a decode table extrapolated downwards never makes time stand still
 
 
@@ -46,7 +44,7 @@ class Engine:
     """The state of one engine. The caller keeps the time and calls :meth:`end_step` at ``ends_s``.
 
     ``load`` is the pending work that routers compare: requests, or prompt tokens where the role is prefill. The
-    counters only ever grow, as vLLM's do; ``ended`` holds what nobody has folded into histograms yet.
+    counters only ever grow, as vLLM's do; ``ended`` holds the requests that are in no histogram yet.
     """
 
     __slots__ = (

@@ -75,7 +75,9 @@ class Factory:
             self.advance(min(last, self.now + timedelta(seconds=MARK_S)))
 
     def scale(self, ref: PoolRef, replicas: int) -> None:
-        """Set the wanted replicas of a pool, now. Raises ValueError where there is no such pool."""
+        """Set the wanted replicas of a pool, now. Raises ValueError where there is no such pool or number."""
+        if replicas < 0:
+            raise ValueError(f"{ref} cannot have {replicas} replicas; ask for 0 or more")
         for model in self.models:
             for pool in model.pools:
                 if pool.ref == ref:

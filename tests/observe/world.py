@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,7 +36,8 @@ def exporter() -> Iterator[Exporter]:
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # Prometheus was stopped in the middle of a scrape
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -145,6 +146,3 @@ def sleep_until(moment_s: float) -> None:
 def now() -> datetime:
     """The present."""
     return datetime.now(UTC)
-
-
-Change = Callable[[Exporter], None]

@@ -189,6 +189,11 @@ def test_scaling_a_pool_that_is_not_there_names_those_that_are() -> None:
         factory(aggregated()).scale(PoolRef("default", "Deployment", "none"), 1)
 
 
+def test_fewer_than_no_replicas_are_refused() -> None:
+    with pytest.raises(ValueError, match="cannot have -1 replicas"):
+        factory(aggregated()).scale(PoolRef("default", "Deployment", "pool"), -1)
+
+
 def test_two_models_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="same name"):
         factory(aggregated(), aggregated())
