@@ -23,7 +23,7 @@ check: .venv  ## format, lint, types, floors, generated files, rules, quick test
 	$(BIN)/pytest -q -m "not real and not slow"
 
 test: .venv parts  ## every test
-	$(BIN)/pytest -q -n 2 --dist loadgroup
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 parts:  ## the system parts that the tests need (installed on Debian as root, else named)
 	@bash tests/install_parts.sh

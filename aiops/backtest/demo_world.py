@@ -1,13 +1,12 @@
 """The world of the demo: the factory and the policies that ship with aiops."""
 
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 from pathlib import Path
 
 from aiops.backtest.replay import World
 from aiops.observe.packaged import packaged
 from aiops.observe.policies import read_policies
-from aiops.simulate.spec import read_factory
+from aiops.simulate.scenarios import demo_factory
 
 MIDNIGHT = datetime(2026, 1, 5, tzinfo=UTC)
 """A Monday; the load knows the hour alone."""
@@ -15,7 +14,7 @@ MIDNIGHT = datetime(2026, 1, 5, tzinfo=UTC)
 
 def demo_world(seed: int, history: timedelta, start: datetime = MIDNIGHT) -> World:
     """Make the demo's world; ``history`` is how much of the past the loop is told of."""
-    specs = read_factory(files("aiops.simulate").joinpath("demo.yaml").read_text())
+    specs = demo_factory()
     policies = read_policies([Path(str(packaged("policies", "demo.yaml")))])
     profiles = {
         pool.profile: profile

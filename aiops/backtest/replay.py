@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from aiops.control.lead import Alone
 from aiops.control.loop import Loop, Turn
 from aiops.model.cycle import Cycle
 from aiops.model.decision import Outcome
@@ -80,14 +81,6 @@ class Tally:
 
     def outcome(self, outcome: Outcome) -> None:
         """Outcomes are counted by the factory itself."""
-
-
-class Alone:
-    """The elector of the only process; fits ``control.protocols.Elector``."""
-
-    def leads(self) -> bool:
-        """Always."""
-        return True
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from aiops.act.log import CycleLog, set_up_log
 from aiops.act.recorder import EvidenceRecorder
 from aiops.backtest.baselines.static import StaticFleet, smallest_static
 from aiops.backtest.demo_world import MIDNIGHT, demo_world
-from aiops.backtest.replay import Alone, Replay, World, replay
+from aiops.backtest.replay import Replay, World, replay
 from aiops.cli.clock import WallClock
 from aiops.cli.connect import JsonOption, duration
 from aiops.cli.shell import CommandError, err, print_json, telling
 from aiops.cli.show import console
+from aiops.control.lead import Alone
 from aiops.control.loop import Loop, Turn
 from aiops.serve.api import create_app
 from aiops.serve.fleet import fleet_router

@@ -15,7 +15,6 @@ from aiops.act.emit import Emitter
 from aiops.act.journal import Journal
 from aiops.act.log import CycleLog, set_up_log
 from aiops.act.recorder import EvidenceRecorder
-from aiops.backtest.replay import Alone
 from aiops.cli.clock import WallClock
 from aiops.cli.connect import (
     CaFileOption,
@@ -29,6 +28,7 @@ from aiops.cli.connect import (
     policy_failure,
 )
 from aiops.cli.shell import CommandError, telling
+from aiops.control.lead import Alone
 from aiops.control.loop import Loop, Turn
 from aiops.model.decision import Decision, Outcome
 from aiops.model.policy import Mode, PolicySet

@@ -46,7 +46,7 @@ class ReplicaSample:
 
     name: str
     age: timedelta | None = None
-    """Since the engine first answered; None when unknown."""
+    """Since the engine's process began, loading included; None when unknown."""
     running: float | None = None
     waiting: float | None = None
     kv_usage_ratio: float | None = None

@@ -1,5 +1,6 @@
 """The engines that answer, each a pod with all its data-parallel ranks, joined from what the queries gave."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,10 +37,12 @@ class Window:
         """When it begins, in Unix seconds."""
         return self.at_s - self.length_s
 
-    def is_stale(self, sample_s: float) -> bool:
+    def is_stale(self, sample_s: float | None) -> bool:
         """Whether a sample of that time is too old to say how things are: four scrapes, in 30 s to 2 min."""
         least, most = _FRESH_S
-        return self.at_s - sample_s > min(max(_FRESH_SCRAPES * (self.interval_s or most), least), most)
+        return sample_s is None or self.at_s - sample_s > min(
+            max(_FRESH_SCRAPES * (self.interval_s or most), least), most
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,7 @@ class Timeline:
     @property
     def interval_s(self) -> float | None:
         """The time between its scrapes; None where it was scraped once."""
-        gaps = [later - earlier for earlier, later in pairwise(self.times_s)]
-        return median(gaps) if gaps else None
+        return _pace_s(self.times_s)
 
     def at(self, moment_s: float) -> float | None:
         """Give the requests at the last scrape up to a moment; None where the first one was later."""
@@ -112,21 +114,44 @@ def read_timelines(series: Iterable[Series], naming: Naming) -> dict[Place, Time
         # Of two scrapes of one engine, the one that saw more, and then the newer.
         if known is None or (len(one.times_s), one.times_s[-1]) > (len(known.times_s), known.times_s[-1]):
             parts[place][part] = one
-    return {place: line for place, found in parts.items() if (line := _timeline(found.values())) is not None}
+    lines = {place: _timeline(list(found.values())) for place, found in parts.items()}
+    return {place: line for place, line in lines.items() if line is not None}
 
 
-def _timeline(parts: Iterable[Series]) -> Timeline | None:
-    totals: dict[float, list[float]] = defaultdict(list)
-    count = 0
-    for part in parts:
-        count += 1
-        for time_s, value in zip(part.times_s, part.values, strict=True):
-            if value is not None:
-                totals[time_s].append(value)
-    whole = sorted((time_s, sum(values)) for time_s, values in totals.items() if len(values) == count)
-    if not whole:
+def _timeline(parts: list[Series]) -> Timeline | None:
+    """Add parts up at the scrapes of one of them: others may come from another target, at other times."""
+    leading = max(parts, key=lambda part: len(part.times_s))
+    pace_s = _pace_s(leading.times_s) or 0.0
+    totals = []
+    for time_s in leading.times_s:
+        values = [_near(part, time_s, pace_s) for part in parts]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            totals.append((time_s, sum(known)))
+    if not totals:
         return None
-    return Timeline(tuple(time_s for time_s, _ in whole), tuple(total for _, total in whole))
+    return Timeline(tuple(time_s for time_s, _ in totals), tuple(total for _, total in totals))
+
+
+def _near(part: Series, time_s: float, pace_s: float) -> float | None:
+    """Give a part's sample of about that time; None where it has none, or where its value is missing."""
+    place = bisect_right(part.times_s, time_s + pace_s / 2) - 1
+    return part.values[place] if place >= 0 and part.times_s[place] >= time_s - pace_s else None
+
+
+def _pace_s(times_s: Sequence[float]) -> float | None:
+    gaps = [later - earlier for earlier, later in pairwise(times_s)]
+    return median(gaps) if gaps else None
+
+
+def last_scrapes(series: Iterable[Series], naming: Naming) -> dict[Place, float]:
+    """Give the time of each engine's newest sample, whatever its value."""
+    newest: dict[Place, float] = {}
+    for one in series:
+        place = naming.place(one.labels)
+        if place is not None:
+            newest[place] = max(newest.get(place, 0.0), one.times_s[-1])
+    return newest
 
 
 def scrape_interval_s(timelines: Mapping[Place, Timeline]) -> float | None:

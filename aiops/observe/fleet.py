@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiops.model.refs import ModelRef
-from aiops.observe.engines import Answers, Engine, Place, Timeline, Window, read_engines
+from aiops.observe.engines import Answers, Engine, Place, Timeline, Window, last_scrapes, read_engines
 from aiops.observe.identity import Naming, Pod
 from aiops.observe.pools import ClusterState, read_cluster_state
 from aiops.observe.prometheus import Series
@@ -44,15 +44,11 @@ def read_fleet(answers: Answers, timelines: Mapping[Place, Timeline], naming: Na
     """Sort one look's answers by model."""
     cluster = read_cluster_state(answers.now)
     found = read_engines(answers, timelines, naming, window)
-    stale = {
-        place: window.at_s - line.times_s[-1]
-        for place in found
-        if (line := timelines.get(place)) is not None and window.is_stale(line.times_s[-1])
-    }
-    live = [engine for place, engine in found.items() if place not in stale]
+    scraped_s = last_scrapes(answers.now[Now.LOAD], naming)
+    live = [engine for place, engine in found.items() if not window.is_stale(scraped_s.get(place))]
     lost, removed = _missing(answers, naming, found, cluster)
-    for (ref, pod), age_s in stale.items():
-        lost[ref].append(Lost(pod, f"was last scraped {age_s:.0f} s ago"))
+    for ref, pod in set(found) - {(engine.ref, engine.pod) for engine in live}:
+        lost[ref].append(Lost(pod, _last_seen(scraped_s.get((ref, pod)), window)))
     return Fleet(
         window=window,
         engines=_sorted_by_ref(live),
@@ -87,6 +83,10 @@ def _missing(
     return lost, removed
 
 
+def _last_seen(scraped_s: float | None, window: Window) -> str:
+    return "was scraped long ago" if scraped_s is None else f"was last scraped {window.at_s - scraped_s:.0f} s ago"
+
+
 def _target(labels: Mapping[str, str]) -> tuple[str, str]:
     return labels.get("job", ""), labels.get("instance", "")
 
@@ -103,7 +103,7 @@ def _names(series: Sequence[Series], naming: Naming) -> dict[ModelRef, Values]:
     for one in series:
         ref = naming.ref(one.labels)
         if ref is not None:
-            names[ref][one.labels["__name__"]] = one.value
+            names[ref][one.labels.get("__name__", "")] = one.value
     return names
 
 

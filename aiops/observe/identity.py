@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aiops.model.refs import ModelRef
-from aiops.observe.queries import DEPLOYMENT_POD, ROLE_LABELS, STATEFULSET_POD
+from aiops.observe.queries import OWNED_POD, ROLE_LABELS
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,11 +48,8 @@ def namespace_of(labels: Mapping[str, str]) -> str:
 
 def workload_of(pod: str) -> str:
     """Give the owner's name that a pod's name contains; empty where it is not made that way."""
-    for pattern in (DEPLOYMENT_POD, STATEFULSET_POD):
-        made = re.fullmatch(pattern, pod)
-        if made:
-            return made[1]
-    return ""
+    made = re.fullmatch(OWNED_POD, pod)
+    return (made[1] or made[2]) if made else ""
 
 
 class Naming:

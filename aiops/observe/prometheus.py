@@ -5,9 +5,10 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -47,8 +48,9 @@ class Series:
 class PrometheusAccess:
     """Where a Prometheus is, how to get in, and how long to wait.
 
-    ``matchers`` such as ``cluster="a"`` go into every selector. ``timeout_s`` bounds one request; ``total_s`` one look
-    with all its requests and retries. ``bearer_token_file`` is read anew for each request, since such tokens rotate.
+    ``matchers`` such as ``cluster="a"`` go into every selector. ``timeout_s`` bounds one attempt at one query, and
+    ``total_s`` one look with all its queries and attempts. ``bearer_token_file`` is read anew for each request, since
+    such tokens rotate.
     Raises ValueError for what cannot work.
     """
 
@@ -60,8 +62,8 @@ class PrometheusAccess:
     verify: bool | Path = True
     tenant: str | None = None
     matchers: tuple[str, ...] = ()
-    timeout_s: float = 5.0
-    total_s: float = 12.0
+    timeout_s: float = 4.0
+    total_s: float = 10.0
     attempts: int = 3
     concurrency: int = 8
 
@@ -124,11 +126,11 @@ class PrometheusClient:
         """
         params = {"time": f"{at.timestamp():.3f}", "timeout": f"{self.access.timeout_s:g}s"}
 
-        def one(text: str, budget_s: float) -> list[Any]:
-            rows: list[Any] = self._connect.custom_query(text, params=dict(params), timeout=budget_s)
-            return rows
+        def one(text: str, budget_s: float) -> Any:  # noqa: ANN401  # what the library gives is not typed
+            limits = _Limits(budget_s, self.access.timeout_s)
+            return self._connect.custom_query(text, params=dict(params), timeout=limits)
 
-        calls = {key: _Call(one, text) for key, text in queries.items()}
+        calls = {key: partial(one, text) for key, text in queries.items()}
         return self._all(calls, self.deadline() if deadline is None else deadline)
 
     def ask_range(
@@ -142,32 +144,34 @@ class PrometheusClient:
         piece_s = (MAX_POINTS - 1) * step_s
         pieces = [(begin, min(begin + piece_s, last)) for begin in range(first, last + 1, piece_s + step_s)]
 
-        def one(text: str, budget_s: float, span: tuple[int, int]) -> list[Any]:
+        def one(text: str, span: tuple[int, int], budget_s: float) -> Any:  # noqa: ANN401  # as above
             begin, finish = (datetime.fromtimestamp(moment, UTC) for moment in span)
-            rows: list[Any] = self._connect.custom_query_range(text, begin, finish, str(step_s), timeout=budget_s)
-            return rows
+            # A long range is slow by nature: half of the time for a first attempt leaves as much for a second.
+            limits = _Limits(budget_s, max(self.access.timeout_s, budget_s / 2))
+            return self._connect.custom_query_range(text, begin, finish, str(step_s), timeout=limits)
 
-        calls = {(key, piece): _Call(one, text, piece) for key, text in queries.items() for piece in pieces}
+        calls = {(key, piece): partial(one, text, piece) for key, text in queries.items() for piece in pieces}
         answers = self._all(calls, self.deadline() if deadline is None else deadline)
         return {key: _joined([answers[key, piece] for piece in pieces]) for key in queries}
 
-    def _all(self, calls: "Mapping[Key, _Call]", deadline: float) -> dict[Key, tuple[Series, ...]]:
+    def _all(self, calls: Mapping[Key, Callable[[float], Any]], deadline: float) -> dict[Key, tuple[Series, ...]]:
         futures = {key: self._pool.submit(self._one, call, deadline) for key, call in calls.items()}
         done, waiting = wait(futures.values(), return_when=FIRST_EXCEPTION)
         for future in waiting:
             future.cancel()
-        _raise_first(done)
+        for future in futures.values():
+            error = future.exception() if future in done else None
+            if error is not None:
+                raise error
         return {key: future.result() for key, future in futures.items()}
 
-    def _one(self, call: "_Call", deadline: float) -> tuple[Series, ...]:
+    def _one(self, call: Callable[[float], Any], deadline: float) -> tuple[Series, ...]:
         budget_s = deadline - time.monotonic()
         url = self.access.public_url
         if budget_s <= 0:
-            raise PrometheusError(
-                f"{url} is too slow: its answers did not all come in time; ask a nearer or larger one"
-            )
+            raise PrometheusError(f"{url} is too slow, and its answers did not all come in time: is it overloaded?")
         try:
-            rows = call.run(budget_s)
+            rows = call(budget_s)
         except OSError as error:  # what requests raises is one, and so is a token file that is not there
             raise PrometheusError(f"{url} cannot be asked: {error}") from error
         try:
@@ -178,20 +182,18 @@ class PrometheusClient:
             ) from error
 
 
-class _Call:
-    """One query with all that its function needs beside the time it may take."""
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """How long a request may take, with all its retries and at each attempt."""
 
-    def __init__(self, ask: Callable[..., list[Any]], text: str, *rest: object) -> None:
-        self._ask, self._text, self._rest = ask, text, rest
-
-    def run(self, budget_s: float) -> list[Any]:
-        return self._ask(self._text, budget_s, *self._rest)
+    total_s: float
+    attempt_s: float
 
 
 class _Session(requests.Session):
     """Sends with bounded retries, and lets only whole, successful answers through.
 
-    The ``timeout`` of a request is the time that it may take with all its retries, in seconds.
+    The ``timeout`` of a request is a _Limits here, which the library hands on as it is.
     """
 
     def __init__(self, access: PrometheusAccess) -> None:
@@ -199,19 +201,21 @@ class _Session(requests.Session):
         self._access = access
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # noqa: ANN401  # requests' own signature
-        deadline = time.monotonic() + kwargs.pop("timeout")
+        begun = time.monotonic()
+        limits: _Limits = kwargs.pop("timeout")
+        deadline = begun + limits.total_s
         # A redirect would take the credentials to another place; its target is named in the error instead.
         kwargs |= {"stream": True, "allow_redirects": False}
         url = self._access.public_url
         for attempt in range(1, self._access.attempts + 1):
-            timeout_s = max(0.05, min(self._access.timeout_s, deadline - time.monotonic()))
+            timeout_s = max(0.05, min(limits.attempt_s, deadline - time.monotonic()))
             try:
                 return self._send_once(request, timeout_s, kwargs)
             except TransientError as error:
                 pause_s = _FIRST_WAIT_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311  # jitter keeps no secret
                 if attempt == self._access.attempts or time.monotonic() + pause_s >= deadline:
-                    times = "once" if attempt == 1 else f"{attempt} times"
-                    raise PrometheusError(f"{url} {error} (asked {times})") from error
+                    took_s = time.monotonic() - begun
+                    raise PrometheusError(f"{url} {error} (attempt {attempt}, after {took_s:.1f} s)") from error
                 time.sleep(pause_s)
             except PrometheusError as error:
                 raise PrometheusError(f"{url} {error}") from error
@@ -227,7 +231,7 @@ class _Session(requests.Session):
                 "has a certificate that is not trusted: name the CA file, or the right host"
             ) from error
         except requests.Timeout as error:
-            raise TransientError(f"did not answer within {timeout_s:.1f} s: is it overloaded?") from error
+            raise TransientError("does not answer: is it overloaded?") from error
         except requests.ConnectionError as error:
             raise TransientError("cannot be reached: is it running, and is the URL right?") from error
 
@@ -247,13 +251,6 @@ def _auth(access: PrometheusAccess) -> AuthBase | tuple[str, str] | None:
     if access.user is not None:
         return access.user, access.password or ""
     return _Bearer(access) if access.bearer_token or access.bearer_token_file else None
-
-
-def _raise_first(done: "set[Future[tuple[Series, ...]]]") -> None:
-    for future in done:
-        error = future.exception()
-        if error is not None:
-            raise error
 
 
 def _series(row: Mapping[str, Any]) -> Series:

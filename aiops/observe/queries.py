@@ -26,6 +26,7 @@ GATEWAY_POOL = ("namespace", "exported_namespace", "inference_pool")
 _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
 DEPLOYMENT_POD = f"(.+)-{_SAFE}{{1,10}}-{_SAFE}{{5}}"
 STATEFULSET_POD = "(.+)-[0-9]+"
+OWNED_POD = f"{DEPLOYMENT_POD}|{STATEFULSET_POD}"
 
 
 class Now(StrEnum):
@@ -256,6 +257,5 @@ def _gateway_queue(matchers: Sequence[str], offset: str = "") -> str:
 def _with_workload(expression: str) -> str:
     """Add the label ``workload``: the name of the owner, as far as the pod's name tells."""
     for pod in ("pod", "exported_pod"):
-        for pattern in (STATEFULSET_POD, DEPLOYMENT_POD):
-            expression = f'label_replace({expression}, "workload", "$1", "{pod}", "{pattern}")'
+        expression = f'label_replace({expression}, "workload", "$1$2", "{pod}", "{OWNED_POD}")'
     return expression

@@ -20,7 +20,7 @@ def read_sizes(histograms: EngineHistograms, ref: ModelRef, groups: frozenset[Gr
         return (
             late
             if late is not None
-            else _mean(lifetime, lambda one, part: one.labels["__name__"] in metric.series(part))
+            else _mean(lifetime, lambda one, part: one.labels.get("__name__") in metric.series(part))
         )
 
     return RequestSizes(mean(Now.PROMPT_SIZE, PROMPT_SIZE), mean(Now.GENERATION_SIZE, GENERATION_SIZE))

@@ -45,17 +45,24 @@ def write_policy(folder: Path, mode: str = "emit") -> Path:
 
 
 @contextmanager
+def scraping(demo: str, folder: Path) -> Iterator[str]:
+    """A Prometheus that finds the demo's engines by HTTP service discovery."""
+    config: dict[str, object] = {
+        "job_name": "vllm",
+        "http_sd_configs": [{"url": f"{demo}/fleet/targets", "refresh_interval": "1s"}],
+    }
+    with prometheus(folder / "prometheus", [config]) as url:
+        yield url
+
+
+@contextmanager
 def living_factory(folder: Path) -> Iterator[Living]:
-    """The demo at the pace of real time, and a Prometheus that finds its engines by HTTP service discovery."""
+    """The demo at the pace of real time, and a Prometheus on it."""
     port = free_port()
     demo = f"http://127.0.0.1:{port}"
     with running([*AIOPS, "demo", "--speed", "1", "--port", str(port), "--cold"], folder / "demo.log"):
         wait_for(lambda: http_text(f"{demo}/fleet/targets"), "the factory answers")
-        config: list[dict[str, object]] = [
-            {"job_name": "vllm", "http_sd_configs": [{"url": f"{demo}/fleet/targets", "refresh_interval": "1s"}]},
-            {"job_name": "aiops", "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]},
-        ]
-        with prometheus(folder / "prometheus", config) as url:
+        with scraping(demo, folder) as url:
             # The decode pool is the last of all to finish a request.
             query = 'sum(rate(vllm:request_success_total{llm_d_ai_role="decode"}[8s]))>0'
             wait_for(lambda: '"value"' in http_text(f"{url}/api/v1/query?query={quote(query)}"), "requests finish", 90)

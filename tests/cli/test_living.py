@@ -5,15 +5,16 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from aiops.act.journal import Journal
-from tests.cli.factory import AIOPS, Living, aiops, living_factory, write_policy
+from tests.cli.factory import AIOPS, Living, aiops, living_factory, scraping, write_policy
 from tests.parts import free_port, http_text, wait_for
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.xdist_group("living")]
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 RAG = "meta-llama/Llama-3.3-70B-Instruct"
 
 
@@ -174,6 +175,32 @@ def test_broken_emptied_and_deleted_policies_keep_the_last_good_ones(living: Liv
     finally:
         assert ended(process, signal.SIGTERM) == 0
     assert "did you mean" in (tmp_path / "run.log").read_text()
+
+
+def test_a_prometheus_that_goes_away_holds_the_replicas_and_the_loop_goes_on(living: Living, tmp_path: Path) -> None:
+    asked = 'aiops_desired_replicas{model_name="meta-llama/Llama-3.3-70B-Instruct"'
+
+    def desired(url: str) -> list[str]:
+        return [line for line in http_text(f"{url}/metrics").splitlines() if line.startswith(asked)]
+
+    def newest(url: str) -> dict[str, object]:
+        cycle: dict[str, object] = json.loads(http_text(f"{url}/api/v1/cycles?limit=1"))[0]
+        return cycle
+
+    with ExitStack() as stack:
+        own = stack.enter_context(scraping(living.demo, tmp_path))
+        process, url, _ = started(Living(own, living.demo, living.policy), tmp_path)
+        try:
+            wait_for(lambda: http_text(f"{url}/readyz"), "the loop is ready", 40)
+            wait_for(lambda: len(desired(url)) == 2, "replicas are asked for", 40)
+            stack.close()
+            wait_for(lambda: newest(url)["blind"], "the loop is blind", 40)
+            held, number = desired(url), newest(url)["number"]
+            assert len(held) == 2
+            wait_for(lambda: int(str(newest(url)["number"])) > int(str(number)) + 1, "the loop goes on", 60)
+            assert desired(url) == held
+        finally:
+            assert ended(process, signal.SIGTERM) == 0
 
 
 def test_run_refuses_to_act_without_a_cluster(living: Living, tmp_path: Path) -> None:

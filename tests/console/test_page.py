@@ -157,7 +157,6 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 
 @pytest.mark.real
-@pytest.mark.xdist_group("chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_shows_all_of_it_without_complaint(
@@ -176,7 +175,6 @@ def test_a_browser_shows_all_of_it_without_complaint(
 
 
 @pytest.mark.real
-@pytest.mark.xdist_group("chromium")
 def test_a_decision_opens_by_key_and_stays_open_and_focused_while_the_page_renews(
     tab: Tab, url: str, journal: Journal
 ) -> None:
@@ -197,7 +195,6 @@ def test_a_decision_opens_by_key_and_stays_open_and_focused_while_the_page_renew
 
 
 @pytest.mark.real
-@pytest.mark.xdist_group("chromium")
 def test_a_server_that_is_gone_is_told(tab: Tab, journal: Journal) -> None:
     health = Health(3600)
     with Server(create_app(journal, Emitter("1", 15), health, evidence.policies), port=0) as server:

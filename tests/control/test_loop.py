@@ -27,7 +27,7 @@ def steps(change_at_minute: float, before: float, after: float) -> Callable[[flo
     return lambda now_s: before if now_s < change_at_minute * 60 else after
 
 
-# One replica of the small world serves 8.2 req/s of 1,000 + 100 tokens at the ITL bound, 6.5 at its limit.
+# One replica of the small world serves 8.2 req/s of 1,000 + 100 tokens at the ITL bound, 7.4 at its limit.
 
 
 def test_a_jump_in_demand_is_met_and_replicas_under_way_are_not_ordered_twice() -> None:
@@ -35,7 +35,7 @@ def test_a_jump_in_demand_is_met_and_replicas_under_way_are_not_ordered_twice() 
     run(cluster, policies(), 20)
     needed = {cycle.decisions[0].needed for cycle in cluster.cycles if (cycle.at - START) > timedelta(minutes=6)}
     assert cluster.replicas() == max(n for n in needed if n is not None)
-    assert 10 <= cluster.replicas() <= 12
+    assert 9 <= cluster.replicas() <= 11
 
 
 def test_a_drop_in_demand_scales_down_after_the_stabilization_and_in_steps() -> None:
@@ -134,12 +134,13 @@ def test_a_daily_ramp_is_met_before_it_comes_once_a_day_was_seen() -> None:
     late = policies(policy(scaleUp={"maxStep": 4, "per": "1m"}))
     run(cluster, late, 3 * 24 * 60)
 
-    short = [0.0, 0.0, 0.0]
-    for cycle in cluster.cycles[:-1]:
-        now_s = (cycle.at - START).total_seconds()
-        # What a replica serves at its very bound: 8.1 req/s.
-        short[int(now_s // 86400)] += cycle.models[0].pools[0].ready * 8.1 < demand(now_s)
-    assert short[2] / 4 <= 1.0, f"cycles short of capacity, by day: {short}"
+    # What a replica serves at its very bound: 8.1 req/s.
+    short = [
+        demand((cycle.at - START).total_seconds()) / 8.1 - cycle.models[0].pools[0].ready
+        for cycle in cluster.cycles[-4 * 24 * 60 :]
+    ]
+    assert max(short) < 1, "on the third day capacity is never a whole replica behind demand"
+    assert sum(lack > 0 for lack in short) / 4 <= 8, "minutes of the third day in which it is behind at all"
 
 
 class Noting:

@@ -27,8 +27,6 @@ FILES = {path.name: json.loads(text) for path, text in generated().items()}
 SPECS = {dashboard.uid: dashboard for dashboard in dashboards()}
 KNOWN = exposed()
 
-pytestmark = pytest.mark.xdist_group("dashboards")
-
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_dashboard_keeps_to_the_rules(name):

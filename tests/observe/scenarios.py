@@ -111,6 +111,8 @@ BEFORE: dict[str, str | None] = {
     "nothing": engine_page(running=float("nan")),
     "pair": engine_page(running=4, waiting=2, finished=20),
     "ranks": _ranks(),
+    "ports-0": engine_page(rank="0", running=1, finished=10),
+    "ports-1": engine_page(rank="1", running=1, finished=10),
     "removed-a": _BUSY,
     "removed-b": _BUSY,
     "down-b": _BUSY,
@@ -147,6 +149,8 @@ BEFORE: dict[str, str | None] = {
 AFTER: dict[str, str | None] = {
     "twins": engine_page(kv_usage=0.5, counters=_twins(800)),
     "pair": engine_page(running=4, waiting=2, finished=100),
+    "ports-0": engine_page(rank="0", running=2, waiting=1, finished=10),
+    "ports-1": engine_page(rank="1", running=3, waiting=1, finished=10),
     "down-c": None,
     "silent": "",
     "many-0": None,
@@ -184,6 +188,8 @@ TARGETS: dict[str, dict[str, dict[str, Any]]] = {
             for letter, pod in (("b", POD_B), ("c", POD_C))
         ),
         *(_pod(page, "many", f"chat-7d9f8b6c5d-{'bcdfghjklmnp'[n] * 5}") for n, page in enumerate(_MANY)),
+        _pod("ports-0", "ports"),
+        _pod("ports-1", "ports"),
         _pod("exported", "monitoring", "collector-0"),
         {"page": "bare"},
         _pod("stray-b", "stray"),

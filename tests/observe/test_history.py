@@ -86,11 +86,9 @@ def columns_of(history: DemandHistory) -> tuple[tuple[float | None, ...], ...]:
 
 
 real = pytest.mark.real
-group = pytest.mark.xdist_group("history")
 
 
 @real
-@group
 def test_a_day_reads_back_as_it_was(past: Past) -> None:
     (history,) = past.read(policy("plain"))
 
@@ -102,7 +100,6 @@ def test_a_day_reads_back_as_it_was(past: Past) -> None:
 
 
 @real
-@group
 def test_bins_finer_than_the_scrapes_keep_each_hour(past: Past) -> None:
     (history,) = past.read(policy("plain"), bin_s=60)
     by_hour: dict[int, list[float]] = {}
@@ -121,7 +118,6 @@ def test_bins_finer_than_the_scrapes_keep_each_hour(past: Past) -> None:
 
 
 @real
-@group
 def test_a_hole_is_a_gap_and_not_a_zero(past: Past) -> None:
     (history,) = past.read(policy("hole"))
     inside = range(past.begin_s + (HOLE.start + 1) * STEP_S, past.begin_s + HOLE.stop * STEP_S, STEP_S)
@@ -132,7 +128,6 @@ def test_a_hole_is_a_gap_and_not_a_zero(past: Past) -> None:
 
 
 @real
-@group
 def test_prefill_pods_count_no_request_a_second_time(past: Past) -> None:
     (both,) = past.read(policy("pd"))
     (apart,) = past.read(policy("pd", pools=pd_pools()))
@@ -142,7 +137,6 @@ def test_prefill_pods_count_no_request_a_second_time(past: Past) -> None:
 
 
 @real
-@group
 def test_the_router_counts_where_it_was_there(past: Past) -> None:
     (history,) = past.read(policy("gateway"))
     requests = dict(zip(history.ends_s, history.requests_per_s, strict=True))
@@ -156,14 +150,12 @@ def test_the_router_counts_where_it_was_there(past: Past) -> None:
 
 
 @real
-@group
 def test_nothing_there_is_nothing_and_not_zeros(past: Past) -> None:
     assert past.read(policy("plain", "stranger")) == ()
     assert [history.ref.namespace for history in past.read(policy("nowhere"), policy("plain"))] == ["plain"]
 
 
 @real
-@group
 def test_what_lies_before_the_first_sample_is_left_out(past: Past) -> None:
     (history,) = past.read(policy("plain"), span_h=240)
     assert history.ends_s[0] >= past.begin_s + STEP_S

@@ -1,7 +1,6 @@
-"""What is observed of real engines' metrics through a real Prometheus.
+"""What is observed of real engines' metrics through a real Prometheus, each scenario in a namespace of its own.
 
-One Prometheus scrapes every scenario, each in a namespace of its own. The pages change once; the tests look at one
-moment some scrapes later.
+The pages change once; the tests look at one moment some scrapes later.
 """
 
 import json
@@ -13,12 +12,12 @@ from datetime import datetime
 import pytest
 
 from aiops.model.demand import DemandSource
-from aiops.model.snapshot import ModelSnapshot, ReplicaSample, SignalState, Snapshot
+from aiops.model.snapshot import ModelSnapshot, SignalState, Snapshot
 from tests import parts
 from tests.observe.scenarios import AFTER, BEFORE, POD_B, POD_C, RECORDED, TARGETS, recorded, totals
-from tests.observe.world import exporter, look, only, pd_pools, policy, signal, sleep_until, target
+from tests.observe.world import exporter, look, only, pd_pools, policy, replicas, signal, sleep_until, target
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.xdist_group("observer")]
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 WINDOW_S = 8.0
 RUNNING = "vllm:num_requests_running"
@@ -67,10 +66,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             sleep_until(begun + WINDOW_S + 8)
             at = datetime.now().astimezone()
             yield World(url, at)
-
-
-def replicas(model: ModelSnapshot) -> dict[str, ReplicaSample]:
-    return {replica.name: replica for pool in model.pools for replica in pool.replicas}
 
 
 def test_recorded_engine_shows_what_its_scrape_says(world: World) -> None:
@@ -197,6 +192,8 @@ def test_two_scrapes_of_one_pod_are_one_value(world: World) -> None:
 
     assert (engine.running, engine.waiting) == (4, 2)
     assert engine.finished_per_s == pytest.approx(80 / WINDOW_S, rel=ABOUT)
+    assert model.demand is not None
+    assert model.demand.requests_per_s == engine.finished_per_s
     assert model.pools[0].current == 1
 
 
@@ -205,6 +202,14 @@ def test_data_parallel_ranks_are_one_engine(world: World) -> None:
 
     assert (engine.running, engine.waiting, engine.kv_usage_ratio) == (7, 3, 0.9)
     assert engine.kv_tokens == 2 * 100 * 16
+
+
+def test_ranks_that_answer_at_ports_of_their_own_are_one_engine(world: World) -> None:
+    model = world.model("ports")
+
+    assert [(engine.running, engine.waiting) for engine in replicas(model).values()] == [(5, 2)]
+    assert model.demand is not None
+    assert model.demand.requests_per_s == pytest.approx((3 + 2) / WINDOW_S)
 
 
 def test_a_removed_pod_leaves_at_once(world: World) -> None:

@@ -80,8 +80,8 @@ def part(name: str) -> dict[str, Any]:
 
 BAD = [
     pytest.param(refused(), "cannot be reached", id="nobody listens"),
-    pytest.param(silent(), "did not answer within", id="it takes the connection and says nothing"),
-    pytest.param(answering(GOOD, stall_s=0.3), "too slowly", id="it sends a byte now and then"),
+    pytest.param(silent(), "does not answer", id="it takes the connection and says nothing"),
+    pytest.param(answering(GOOD, stall_s=0.3), "too slow", id="it sends a byte now and then"),
     pytest.param(answering("oops", 500), "answered 500", id="an internal error"),
     pytest.param(answering("busy", 503), "answered 503 Service Unavailable: busy", id="overload"),
     pytest.param(answering("<html>Log in</html>"), "HTML instead of JSON", id="a login page"),
@@ -122,7 +122,7 @@ def test_a_bad_answer_is_one_clear_error_in_time_and_a_blind_snapshot(server: An
 
 def test_the_usual_limits_tell_a_blind_command_within_15_s() -> None:
     access = PrometheusAccess(url="http://h")
-    assert access.total_s + access.timeout_s / 2 < 15
+    assert access.total_s <= 12  # the rest is for the program to start
     assert access.timeout_s * 2 < access.total_s
 
 

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests import parts
 from tests.observe.world import engine_page, exporter, look, now, policy, target
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("queries")]
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 SIZES = (1, 10, 100)
 

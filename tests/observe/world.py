@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from aiops.model.policy import PolicySet, ScalingPolicy
-from aiops.model.snapshot import ModelSnapshot, SignalHealth, Snapshot
+from aiops.model.snapshot import ModelSnapshot, ReplicaSample, SignalHealth, Snapshot
 from aiops.observe.observer import PrometheusObserver
 from aiops.observe.prometheus import PrometheusAccess, PrometheusClient
 
@@ -131,6 +131,11 @@ def only(snapshot: Snapshot) -> ModelSnapshot:
     assert snapshot.blind == ""
     (model,) = snapshot.models
     return model
+
+
+def replicas(model: ModelSnapshot) -> dict[str, ReplicaSample]:
+    """The engines of all pools, by name."""
+    return {replica.name: replica for pool in model.pools for replica in pool.replicas}
 
 
 def signal(model: ModelSnapshot, name: str) -> SignalHealth:
