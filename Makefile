@@ -20,7 +20,7 @@ check: .venv  ## format, lint, types, floors, generated files, rules, quick test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/generated.py --check
-	$(BIN)/pytest -q -m "not real and not slow"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not real and not slow"
 
 test: .venv parts  ## every test
 	$(BIN)/pytest -q -n 2 --dist loadfile
