@@ -12,7 +12,7 @@ BIN := .venv/bin
 	@touch .venv
 
 demo: .venv  ## the simulated factory, the loop and the page
-	$(BIN)/aiops demo
+	$(BIN)/aiops demo $(ARGS)
 
 check: .venv  ## format, lint, types, floors, generated files, rules, quick tests
 	$(BIN)/ruff format --check .

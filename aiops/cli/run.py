@@ -29,7 +29,7 @@ from aiops.cli.connect import (
 )
 from aiops.cli.shell import CommandError, telling
 from aiops.control.lead import Alone
-from aiops.control.loop import Loop, Turn
+from aiops.control.loop import Loop
 from aiops.model.decision import Decision, Outcome
 from aiops.model.policy import Mode, PolicySet
 from aiops.observe.history import read_history
@@ -144,49 +144,60 @@ class _Run:
         clock = WallClock()
         emitter = Emitter(__version__, self.interval.total_seconds())
         health = Health(self.interval.total_seconds())
-        policies = self._policies(emitter)
+        policies = _Policies(self.watch, emitter)
         journal = _open(journal_path)
         loop = Loop(
-            PrometheusObserver(self.client, self.watch.current, clock.now, window=self.window),
+            PrometheusObserver(self.client, policies.held, clock.now, window=self.window),
             _NoCluster(clock),
-            EvidenceRecorder(journal, emitter, log, self.watch.current),
+            EvidenceRecorder(journal, emitter, log, policies.held),
             Alone(),
-            policies,
-            prepare=_History(self.client, self.watch.current, self.history, clock.now),
+            policies.renewed,
+            prepare=_History(self.client, policies.held, self.history, clock.now),
             on_stage=emitter.stage,
         )
 
-        def ended(turn: Turn) -> None:
-            health.cycle_ended(turn.cycle)
-
-        server = Server(create_app(journal, emitter, health, self.watch.current), host=host, port=port)
+        server = Server(create_app(journal, emitter, health, policies.held), host=host, port=port)
         try:
             with server, clock.on_signals():
                 structlog.get_logger().info("aiops runs", page=server.url, journal=journal.name)
                 until = None if end is None else clock.now() + end
-                loop.run_forever(clock, State(), self.interval.total_seconds(), until=until, on_turn=ended)
+                loop.run_forever(
+                    clock,
+                    State(),
+                    self.interval.total_seconds(),
+                    until=until,
+                    on_turn=lambda turn: health.cycle_ended(turn.cycle),
+                )
         except OSError as error:
             raise CommandError(str(error)) from error
         finally:
             journal.close()
         structlog.get_logger().info("aiops ended")
 
-    def _policies(self, emitter: Emitter) -> Callable[[], PolicySet]:
-        said, log = "", structlog.get_logger()
 
-        def policies() -> PolicySet:
-            nonlocal said
-            current = self.watch.current()
-            if self.watch.problem != said:
-                said = self.watch.problem
-                if said:
-                    log.error("the policies on disk are broken; the last good ones are used", problem=said)
-                else:
-                    log.info("the policies on disk are good again")
-            emitter.policy_load(bool(said))
-            return current
+class _Policies:
+    """The policies of a cycle: read anew as it begins, and the same for everybody until the next one does."""
 
-        return policies
+    def __init__(self, watch: PolicyWatch, emitter: Emitter) -> None:
+        self._watch, self._emitter, self._told = watch, emitter, ""
+        self._held = watch.current()
+
+    def renewed(self) -> PolicySet:
+        """Follow the files; say once when they are broken, and once when they are good again."""
+        self._held = self._watch.current()
+        if self._watch.problem != self._told:
+            self._told = self._watch.problem
+            log = structlog.get_logger()
+            if self._told:
+                log.error("the policies on disk are broken; the last good ones are used", problem=self._told)
+            else:
+                log.info("the policies on disk are good again")
+        self._emitter.policy_load(bool(self._told))
+        return self._held
+
+    def held(self) -> PolicySet:
+        """Give the policies of the cycle under way."""
+        return self._held
 
 
 def _open(path: Path) -> Journal:

@@ -47,6 +47,8 @@ class Metric:
     core: bool = False
     enabled_by: str | None = None
     meaning: str = ""
+    buckets: tuple[float, ...] = ()
+    """A histogram's bounds by default, the infinite one left out; empty where nothing here needs them."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -115,6 +117,7 @@ def _metric(source: str, entry: dict[str, Any]) -> Metric:
             "source": source,
             "type": MetricType(entry["type"]),
             "labels": tuple(entry["labels"]),
+            "buckets": tuple(map(float, entry.get("buckets", ()))),
             "aliases": tuple(Alias(**alias) for alias in entry.get("aliases", ())),
         }
     )

@@ -3,16 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from aiops.model.policy import Bound, PolicySet, ScalingPolicy, Variant
-
-# The bucket bounds of vllm:time_to_first_token_seconds and vllm:inter_token_latency_seconds.
-_TTFT_BOUNDS_S = (
-    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
-    *(1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0),
-)
-_ITL_BOUNDS_S = (
-    *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75),
-    *(1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0),
-)
+from aiops.observe.catalogue import ITL, TTFT
 
 
 def policy_warnings(policies: PolicySet) -> tuple[str, ...]:
@@ -34,8 +25,8 @@ def policy_warnings(policies: PolicySet) -> tuple[str, ...]:
 
 def _objectives(policy: ScalingPolicy) -> Iterator[str]:
     objectives = policy.spec.objectives
-    yield from _between(f"policy {policy.metadata.name}: TTFT", objectives.ttft, _TTFT_BOUNDS_S)
-    yield from _between(f"policy {policy.metadata.name}: ITL", objectives.itl, _ITL_BOUNDS_S)
+    yield from _between(f"policy {policy.metadata.name}: TTFT", objectives.ttft, TTFT.buckets)
+    yield from _between(f"policy {policy.metadata.name}: ITL", objectives.itl, ITL.buckets)
 
 
 def _unpriced(policy: ScalingPolicy, variants: Mapping[str, Variant]) -> Iterator[str]:

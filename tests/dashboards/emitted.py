@@ -81,7 +81,7 @@ def cycle(number: int, at: datetime) -> Cycle:
 
 def emitter_after(ends: datetime, cycles: int) -> tuple[Emitter, list[tuple[float, str]]]:
     """Emit ``cycles`` cycles, the last at ``ends``: the emitter, and its exposition after each (Unix seconds, text)."""
-    emitter, scrapes = Emitter("0.0", STEP_S), []
+    emitter, scrapes, asked = Emitter("0.0", STEP_S), [], 0
     for number in range(1, cycles + 1):
         at = ends - timedelta(seconds=STEP_S * (cycles - number))
         now = cycle(number, at)
@@ -92,7 +92,8 @@ def emitter_after(ends: datetime, cycles: int) -> tuple[Emitter, list[tuple[floa
         emitter.stage("act")
         for decision in now.decisions:
             if decision.change:
-                refusal = "refused" if number % 50 == 0 else ""
+                asked += 1
+                refusal = "refused" if asked % 20 == 0 else ""
                 emitter.outcome(Outcome(decision.pool, at, decision.desired or 0, not refusal, refusal))
         emitter.stage("")
         scrapes.append((at.timestamp(), emitter.expose().decode()))

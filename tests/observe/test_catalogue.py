@@ -121,3 +121,11 @@ def test_no_other_file_of_the_room_spells_a_metric_out() -> None:
         strings = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
         spelled = [name for name in names for text in strings if isinstance(text, str) and name in text]
         assert spelled == [] or path.name == "catalogue.py", path.name
+
+
+@pytest.mark.parametrize("name", ["ttft", "itl"])
+def test_bucket_bounds_are_those_of_the_recorded_engine(name: str) -> None:
+    metric = catalogue().by_id[name]
+    samples = families()[metric.name].samples
+    bounds = {float(sample.labels["le"]) for sample in samples if "le" in sample.labels}
+    assert bounds == {*metric.buckets, float("inf")}
