@@ -115,7 +115,7 @@ def _print(cycle: Cycle, as_json: bool) -> None:
         print_json(codec.to_plain(cycle))
     else:
         out = console()
-        out.print(plan_table(cycle))
+        out.print(plan_table(cycle, out.width))
         if marks := legend(cycle):
             out.print(marks)
     if blind:

@@ -19,11 +19,12 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(markup=False, emoji=False, highlight=False, width=200)
 
 
-def plan_table(cycle: Cycle) -> RenderableType:
-    """Show what a cycle would have every pool be, and why."""
+def plan_table(cycle: Cycle, width: int) -> RenderableType:
+    """Show what a cycle would have every pool be, and why, on a console of ``width`` columns."""
+    narrow = width < 160
     table = Table(title=f"plan at {_time(cycle.at)}", title_justify="left")
     for name in ("model", "pool", "role"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=not narrow, overflow="fold")
     for name in ("current", "needed", "desired"):
         table.add_column(name, justify="right")
     for name in ("reason", "demand", "forecast", "capacity"):
@@ -72,8 +73,9 @@ def _forecast(model: ModelCycle, decision: Decision) -> str:
     now = next((entry for entry in decision.inputs if entry.name == "work now"), None)
     if now is None or now.value is None:
         return ""
-    text = f"work {now.value:.2f}"
-    return text if ahead is None or ahead.value is None else f"{text} → {ahead.value:.2f} in {model.lead_time_s:.0f} s"
+    if ahead is None or ahead.value is None:
+        return f"work {now.value:.2f}, no forecast yet"
+    return f"work {now.value:.2f} → {ahead.value:.2f} in {model.lead_time_s:.0f} s"
 
 
 def _capacity(model: ModelCycle, decision: Decision) -> str:

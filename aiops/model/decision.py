@@ -55,7 +55,8 @@ _SENTENCES = {
     Reason.NO_DEMAND_SIGNAL: "Arrivals or token sizes were never seen, so no need can be computed: replicas are held.",
     Reason.NO_PROFILE: "The variant names no capacity profile, so no need can be computed: replicas are held.",
     Reason.UNKNOWN_REPLICAS: "The present number of replicas is not known: nothing is changed.",
-    Reason.SCALE_DOWN_STABILIZED: "A larger number was needed within the stabilization window: waiting it out.",
+    Reason.SCALE_DOWN_STABILIZED: "More was needed within the stabilization window, or it was not watched as a whole: "
+    "waiting it out.",
     Reason.SCALE_UP_STEP_LIMITED: "The policy limits how many replicas may be added at once.",
     Reason.SCALE_DOWN_STEP_LIMITED: "The policy limits how many replicas may be removed at once.",
     Reason.BELOW_MIN: "The policy's minimum is higher than what is needed.",
