@@ -35,7 +35,7 @@ from aiops.simulate.factory import Factory
 from aiops.simulate.observer import FactoryObserver
 from aiops.simulate.summary import FactorySummary
 
-_BEFORE_THE_RAMP = timedelta(hours=6, minutes=40)
+_BEFORE_THE_RAMP = timedelta(hours=7, minutes=30)
 _CYCLE = timedelta(seconds=15)
 _PAST = timedelta(days=3)
 

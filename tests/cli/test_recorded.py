@@ -2,11 +2,13 @@
 
 import csv
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +62,7 @@ variants:
         served.pages["tiny"] = recorded("light")
         job: dict[str, object] = {
             "job_name": "vllm",
-            "static_configs": [target(served.port, "tiny", namespace="llm", pod=POD) | {}],
+            "static_configs": [target(served.port, "tiny", namespace="llm", pod=POD)],
         }
         url = stack.enter_context(prometheus(folder / "prometheus", [job], history=[folder / "past.om"]))
 
@@ -73,12 +75,19 @@ variants:
         yield Recorded(url, policy)
 
 
+def _seeing(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str] | None:
+    return done if done.returncode == 0 else None
+
+
 def test_plan_on_recorded_engines_tells_what_the_scrapes_say(world: Recorded) -> None:
-    done = aiops(
-        "plan", "--policy", str(world.policy), "--prometheus", world.url, "--window", "20s", "--history", "2d", "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    (model,) = json.loads(done.stdout)["models"]
+    def seen() -> dict[str, Any] | None:
+        done = aiops("plan", "--policy", str(world.policy), "--prometheus", world.url, "--window", "20s", "--json")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        # A busy machine may miss a scrape: then the model is rightly held.
+        return answer["models"][0] if done.returncode == 0 and answer["models"][0]["demand"] else None
+
+    model = wait_for(seen, "the model is seen", 60)
+    assert isinstance(model, dict)
     assert model["ref"]["model"] == MODEL
     (pool,) = model["pools"]
     assert (pool["ready"], pool["current"], pool["current_inferred"], pool["waiting"]) == (1, 1, True, 43)
@@ -91,16 +100,16 @@ def test_plan_on_recorded_engines_tells_what_the_scrapes_say(world: Recorded) ->
 def test_the_forecast_stands_on_the_day_that_prometheus_holds(world: Recorded) -> None:
     command = ["plan", "--policy", str(world.policy), "--prometheus", world.url, "--window", "20s", "--json"]
 
-    def forecasts(span: str) -> dict[str, dict[str, object]]:
-        done = aiops(*command, "--history", span)
-        assert done.returncode == 0, done.stderr
+    def forecasts(span: str) -> dict[str, dict[str, Any]]:
+        done = wait_for(lambda: _seeing(aiops(*command, "--history", span)), "the model is seen", 60)
+        assert isinstance(done, subprocess.CompletedProcess)
         found = json.loads(done.stdout)["models"][0]["forecasts"]
         return {entry["series"]: entry for entry in found if entry["window"]["start_s"] == 600}
 
     known, none = forecasts("2d"), forecasts("1m")
     assert known["req_per_s"]["basis"] == "history"
     assert none.get("req_per_s", {}).get("basis") != "history"
-    median = dict(known["req_per_s"]["quantiles"])[0.5]  # type: ignore[call-overload]  # plain JSON
+    median = dict(known["req_per_s"]["quantiles"])[0.5]
     with shared_data("servegen", "m-large_10min.csv").open() as file:
         rates = [float(row["req_per_s"]) for row in list(csv.DictReader(file))[:144]]
     assert min(rates) / 2 <= median <= max(rates) * 1.5

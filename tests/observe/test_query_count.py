@@ -25,7 +25,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         targets = [target(served.port, f"fleet-{size}", fleet=str(size)) for size in SIZES]
         jobs: list[dict[str, object]] = [{"job_name": "vllm", "honor_labels": True, "static_configs": targets}]
         with parts.prometheus(tmp_path_factory.mktemp("queries"), jobs) as url:
-            parts.wait_for(lambda: asked(url, 100)[1] == 100, "all models are scraped")
             yield url
 
 
@@ -49,9 +48,16 @@ def asked(url: str, size: int) -> tuple[int, int]:
 
 
 def test_one_ten_and_a_hundred_models_take_as_many_queries(url: str) -> None:
-    found = [asked(url, size) for size in SIZES]
-    assert [models for _, models in found] == list(SIZES)
-    assert len({queries for queries, _ in found}) == 1
+    taken = set()
+
+    def every_model_is_seen() -> bool:
+        found = [asked(url, size) for size in SIZES]
+        taken.update(queries for queries, _ in found)
+        return [models for _, models in found] == list(SIZES)
+
+    # A busy machine may miss a scrape, and then a look is rightly blind: what it asked counts all the same.
+    parts.wait_for(every_model_is_seen, "all models are seen", 60)
+    assert len(taken) == 1
 
 
 def test_a_prometheus_without_engines_takes_as_many_too(url: str) -> None:
