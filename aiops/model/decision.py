@@ -101,18 +101,6 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """What demand alone asks of one pool, before any guard. Raw proposals, not held ones, feed the stabilization."""
-
-    pool: PoolRef
-    role: Role
-    needed_now: int
-    needed_forecast: int
-    desired: int
-    reasons: tuple[Reason, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """What one pool shall have, and why.
 

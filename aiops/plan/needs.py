@@ -129,9 +129,9 @@ def why_not(need: RoleNeed, demand: TokenDemand, capacity: Capacity, current: in
     tokens_per_work = per_s / need.work_now
     above = current * need.limit * tokens_per_work
     asked = max(need.work_now + need.work_backlog, need.work_ahead or 0.0) * tokens_per_work
-    text = f"would add 1 above {_count(above)} {kind} tok/s; now {_count(per_s)}, forecast {_count(asked)}"
+    text = f"would add 1 above {_count(above)} {kind} tok/s (now {_count(per_s)}, planned for {_count(asked)})"
     if current > 1:
-        text += f"; would remove 1 below {_count((current - 1) * need.limit * tokens_per_work)}"
+        text += f"; would remove 1 with less than {_count((current - 1) * need.limit * tokens_per_work)} expected"
     return text
 
 
