@@ -65,6 +65,8 @@ def _demand(model: ModelCycle) -> str:
     parts = [f"{model.demand.requests_per_s:.2f} req/s"]
     if model.demand.input_tok_per_s is not None and model.demand.output_tok_per_s is not None:
         parts.append(f"{model.demand.input_tok_per_s:.0f} in, {model.demand.output_tok_per_s:.0f} out tok/s")
+    if model.demand.backlog_requests:
+        parts.append(f"{model.demand.backlog_requests:.0f} waiting")
     return ", ".join(parts)
 
 

@@ -14,6 +14,7 @@ class Reason(StrEnum):
     DEMAND_NOW = "demand_now"
     BACKLOG = "backlog"
     FORECAST = "forecast"
+    SATURATED = "saturated"
     DEMAND_FELL = "demand_fell"
     RATIO_BAND = "ratio_band"
     RATIO_RELAXED = "ratio_relaxed"
@@ -46,6 +47,8 @@ _SENTENCES = {
     Reason.DEMAND_NOW: "The present demand needs more replicas.",
     Reason.BACKLOG: "Requests already wait, and clearing them needs more replicas.",
     Reason.FORECAST: "The forecast over the lead time needs more replicas than the present does.",
+    Reason.SATURATED: "The whole pool is full although its profile says it should not be: one more replica, and no "
+    "further one until that one could serve.",
     Reason.DEMAND_FELL: "Neither the present nor the forecast needs this many replicas.",
     Reason.RATIO_BAND: "The prefill-to-decode ratio band moved this role with the other.",
     Reason.RATIO_RELAXED: "The ratio band cannot be met within the limits, so it gives way before the objectives do.",

@@ -13,7 +13,7 @@ from aiops.model.policy import Mode, PolicySet, PoolSpec, ScalingPolicy
 from aiops.model.refs import Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 from aiops.plan.capacity import capacity_of
-from aiops.plan.guards import limit_step, stabilize
+from aiops.plan.guards import in_force, limit_step, stabilize
 from aiops.plan.learn import down_window, lead_time_of, profiles_of, up_window, work_series
 from aiops.plan.needs import RoleNeed, backlog_work, find, inputs_of, role_need, why_not
 from aiops.plan.sizing import PoolNeed, size
@@ -87,8 +87,8 @@ class _View:
         if any(self._current(pool) is None for pool in self.pools):
             return work, capacities, self._held(Reason.UNKNOWN_REPLICAS)
         needs = tuple(
-            self._need(capacity, demand, work, backlog)
-            for capacity, backlog in zip(capacities, self._backlogs(demand), strict=True)
+            self._need(pool, capacity, demand, work, backlog)
+            for pool, capacity, backlog in zip(self.pools, capacities, self._backlogs(demand), strict=True)
         )
         return work, capacities, self._moved(needs, capacities, demand)
 
@@ -106,7 +106,7 @@ class _View:
             for pool in self.pools
         )
 
-    def _need(self, capacity: Capacity, demand: TokenDemand, work: Work, backlog: float) -> RoleNeed:
+    def _need(self, pool: PoolSpec, capacity: Capacity, demand: TokenDemand, work: Work, backlog: float) -> RoleNeed:
         lead = lead_time_of(self.policy, self.policies, self.memory)
         name = work_series(capacity.role)
         need = role_need(
@@ -119,6 +119,8 @@ class _View:
         )
         # Only a gateway still counts arrivals when no replica is left: without one, zero would be for ever.
         floor = 0 if demand.source is DemandSource.GATEWAY else 1
+        if self._full(pool, lead.p90_s):
+            floor = (self._current(pool) or 0) + 1
         return replace(need, low=max(need.low, floor), high=max(need.high, floor))
 
     def _moved(
@@ -187,6 +189,15 @@ class _View:
     def _ready(self, pool: PoolSpec) -> int:
         seen = self._seen(pool)
         return seen.ready if seen else 0
+
+    def _full(self, pool: PoolSpec, lead_s: float) -> bool:
+        """Whether a pool is saturated as a whole, and was given the time to show what its replicas can do."""
+        ref = self.policy.pool_ref(pool)
+        saturated = any(
+            found.kind is DetectionKind.SATURATION and found.pool == ref for found in self.memory.detections
+        )
+        settled = len(set(in_force(self.memory.pool(ref).currents, self.now_s - lead_s))) == 1
+        return saturated and settled and not self._skewed
 
     @property
     def _skewed(self) -> bool:

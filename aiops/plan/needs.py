@@ -19,8 +19,9 @@ _QUEUED_PER_REPLICA = 1.0  # a request or so waits at a healthy replica for the 
 class RoleNeed:
     """What one role needs, as work (replica-seconds per second) and as replicas.
 
-    ``low`` is the fewest replicas that serve the present, its backlog and the forecast at the lead time; ``high`` the
-    most that anything expected within the down window could use. Between them nothing has to move.
+    ``low`` is the fewest replicas that serve the present, its backlog and the forecast at the lead time, or relieve a
+    pool that is full whatever its profile says; ``high`` the most that anything expected within the down window could
+    use. Between them nothing has to move.
     """
 
     role: Role
@@ -43,7 +44,9 @@ class RoleNeed:
             return desired, Reason.DEMAND_NOW
         if self._replicas(self.work_now + self.work_backlog) >= desired:
             return desired, Reason.BACKLOG
-        return desired, Reason.FORECAST
+        if self._replicas(self.work_ahead or 0.0) >= desired:
+            return desired, Reason.FORECAST
+        return desired, Reason.SATURATED
 
     def _replicas(self, work: float) -> int:
         return replicas_for(work, self.limit)

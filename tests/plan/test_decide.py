@@ -82,6 +82,37 @@ def test_a_queue_that_routing_makes_buys_nothing_and_says_so() -> None:
     assert decision.needed <= 4
 
 
+def test_a_pool_that_is_full_against_its_profile_gets_one_more_and_time_to_show_it() -> None:
+    policy_set = policies()
+    state, asked = State(), []
+    replicas = 3
+    for second in range(0, 900, 15):
+        seen = full(snapshot(START + timedelta(seconds=second), {"both": replicas}, demand_of(5)))
+        state = learn_snapshot(state, seen, policy_set)
+        decision = only(decide(seen, state, policy_set))
+        asked.append((second, decision.desired, decision.reasons))
+        state = remember(state, decide(seen, state, policy_set), policy_set)
+        replicas = decision.desired or replicas
+    raised = [
+        (second, reasons) for (second, n, reasons), (_, before, _) in zip(asked[1:], asked, strict=False) if n != before
+    ]
+    assert all(Reason.SATURATED in reasons for _, reasons in raised)
+    # The lead time is 90 s and 30 s for scrape and loop: one more replica in about two minutes, not one a cycle.
+    assert 4 <= len(raised) <= 8
+    assert all(later - earlier >= 120 for (later, _), (earlier, _) in zip(raised[1:], raised, strict=False))
+
+
+def full(seen: Snapshot) -> Snapshot:
+    """Requests wait at every replica, whatever the demand says."""
+    model = seen.models[0]
+    pool = model.pools[0]
+    busy = tuple(
+        replace(replica, running=256.0, waiting=60.0, kv_usage_ratio=0.95, preemptions_per_s=0.5)
+        for replica in pool.replicas
+    )
+    return replace(seen, models=(replace(model, pools=(replace(pool, replicas=busy),)),))
+
+
 def skewed(seen: Snapshot) -> Snapshot:
     """One replica full with a long queue, three idle."""
     model = seen.models[0]
