@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -93,13 +94,11 @@ def test_a_pool_that_is_full_against_its_profile_gets_one_more_and_time_to_show_
         asked.append((second, decision.desired, decision.reasons))
         state = remember(state, decide(seen, state, policy_set), policy_set)
         replicas = decision.desired or replicas
-    raised = [
-        (second, reasons) for (second, n, reasons), (_, before, _) in zip(asked[1:], asked, strict=False) if n != before
-    ]
-    assert all(Reason.SATURATED in reasons for _, reasons in raised)
+    raised = [later for earlier, later in pairwise(asked) if later[1] != earlier[1]]
+    assert all(Reason.SATURATED in reasons for _, _, reasons in raised)
     # The lead time is 90 s and 30 s for scrape and loop: one more replica in about two minutes, not one a cycle.
     assert 4 <= len(raised) <= 8
-    assert all(later - earlier >= 120 for (later, _), (earlier, _) in zip(raised[1:], raised, strict=False))
+    assert all(later[0] - earlier[0] >= 120 for earlier, later in pairwise(raised))
 
 
 def full(seen: Snapshot) -> Snapshot:
