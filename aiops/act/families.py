@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from aiops.model.cycle import Cycle, ModelCycle, PoolSummary
 from aiops.model.decision import Decision
-from aiops.model.forecast import Window
+from aiops.model.forecast import FAR, INPUT_TOKENS, NEAR, OUTPUT_TOKENS, REQUESTS
 from aiops.model.policy import Mode, PolicySet, PoolSpec, ScalingPolicy
 from aiops.model.refs import ModelRef, PoolRef, Role
 from aiops.model.snapshot import SignalState
@@ -82,9 +82,8 @@ GAUGES: dict[str, Family] = {
     "aiops_cost_usd_per_hour": Family(POOL, "Price of the replicas that are paid for: serving, starting, draining."),
 }
 
-TOKEN_SERIES = {"input_tok_per_s": "input", "output_tok_per_s": "output"}
-REQUEST_SERIES = "req_per_s"
-HORIZONS = {Window(600, 600): "10m", Window(1800, 1800): "30m"}
+TOKEN_SERIES = {INPUT_TOKENS: "input", OUTPUT_TOKENS: "output"}
+HORIZONS = {NEAR: "10m", FAR: "30m"}
 QUANTILES = (0.1, 0.5, 0.9)
 
 
@@ -174,7 +173,7 @@ def _forecasts(gauges: Gauges, model: ModelCycle) -> None:
             continue
         for level in QUANTILES:
             value = forecast.quantile(level)
-            if forecast.series == REQUEST_SERIES:
+            if forecast.series == REQUESTS:
                 gauges.set("aiops_forecast_requests_per_second", (*ref, f"{level:g}", horizon), value)
             elif kind := TOKEN_SERIES.get(forecast.series):
                 gauges.set("aiops_forecast_tokens_per_second", (*ref, kind, f"{level:g}", horizon), value)

@@ -7,10 +7,10 @@ from typing import Any
 
 from aiops.act.families import TOKEN_SERIES
 from aiops.model.cycle import ModelCycle
-from aiops.model.forecast import Forecast, Window
+from aiops.model.forecast import NEAR, Forecast
 from aiops.model.refs import ModelRef, PoolRef, Role
 
-BAND_HORIZON = Window(600, 600)
+BAND_HORIZON = NEAR
 """The band that demand is shown against is what was forecast ten minutes earlier."""
 _LEVELS = (0.1, 0.5, 0.9)
 

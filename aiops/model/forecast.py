@@ -19,6 +19,12 @@ class Window:
             raise ValueError(f"a window runs forward from now, not from {self.start_s} s to {self.end_s} s")
 
 
+REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = "req_per_s", "input_tok_per_s", "output_tok_per_s"
+"""The series that people see, by the names of the columns in which they are read and written."""
+NEAR, FAR = Window(600, 600), Window(1800, 1800)
+"""What people see ahead of them: 10 and 30 minutes."""
+
+
 class ForecastBasis(StrEnum):
     """What a forecast stands on."""
 

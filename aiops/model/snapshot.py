@@ -1,6 +1,6 @@
 """What one look at the world found."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -153,6 +153,9 @@ class Snapshot:
     blind: str = ""
     queries: int = 0
 
-    def model(self, ref: ModelRef) -> ModelSnapshot | None:
-        """Find a model; None where it was not seen."""
-        return next((model for model in self.models if model.ref == ref), None)
+    def model(self, ref: ModelRef) -> ModelSnapshot:
+        """Give a model as far as it may be used: blind where the whole snapshot is, or where it was not seen."""
+        found = next((model for model in self.models if model.ref == ref), None)
+        if found is None:
+            return ModelSnapshot(ref, blind=self.blind or "no series has this model")
+        return replace(found, blind=self.blind) if self.blind else found

@@ -1,6 +1,6 @@
 """Decide: pure. Same snapshot, same state, same policies: same cycle."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from aiops.detect import diagnose
@@ -10,6 +10,7 @@ from aiops.model.decision import Decision, Reason
 from aiops.model.demand import DemandSource, TokenDemand, Work
 from aiops.model.detection import DetectionKind, Diagnosis
 from aiops.model.policy import Mode, PolicySet, PoolSpec, ScalingPolicy
+from aiops.model.profile import CapacityProfile
 from aiops.model.refs import Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 from aiops.plan.capacity import capacity_of
@@ -38,8 +39,7 @@ def decide(snapshot: Snapshot, state: State, policies: PolicySet) -> Cycle:
 
 def _decide_model(snapshot: Snapshot, state: State, policy: ScalingPolicy, policies: PolicySet) -> ModelCycle:
     memory = state.model(policy.ref)
-    model = snapshot.model(policy.ref) or ModelSnapshot(policy.ref, blind=snapshot.blind or "not seen")
-    lead = lead_time_of(policy, policies, memory)
+    model = snapshot.model(policy.ref)
     view = _View(model, memory, policy, policies, snapshot.at.timestamp())
     work, capacities, decisions = view.conclude()
     return ModelCycle(
@@ -50,14 +50,14 @@ def _decide_model(snapshot: Snapshot, state: State, policy: ScalingPolicy, polic
         latency=model.latency,
         pools=tuple(_summary(pool) for pool in model.pools),
         capacities=capacities,
-        lead_time_s=lead.p90_s,
+        lead_time_s=view.lead.p90_s,
         forecasts=memory.forecasts,
         skills=memory.skills,
         decisions=decisions,
         detections=memory.detections,
         diagnosis=diagnose(policy.ref, memory.detections) if memory.detections else Diagnosis(policy.ref),
         signals=model.signals,
-        blind=snapshot.blind or model.blind,
+        blind=model.blind,
     )
 
 
@@ -68,6 +68,7 @@ class _View:
         self, model: ModelSnapshot, memory: ModelMemory, policy: ScalingPolicy, policies: PolicySet, now_s: float
     ) -> None:
         self.model, self.memory, self.policy, self.policies, self.now_s = model, memory, policy, policies, now_s
+        self.lead = lead_time_of(policy, policies, memory)
         self.pools = sorted(policy.spec.pools, key=lambda pool: _ORDER.index(pool.role))
 
     def conclude(self) -> tuple[Work | None, tuple[Capacity, ...], tuple[Decision, ...]]:
@@ -88,16 +89,15 @@ class _View:
             return work, capacities, self._held(Reason.UNKNOWN_REPLICAS)
         needs = tuple(
             self._need(pool, capacity, demand, work, backlog)
-            for pool, capacity, backlog in zip(self.pools, capacities, self._backlogs(demand), strict=True)
+            for pool, capacity, backlog in zip(self.pools, capacities, self._backlogs(demand, profiles), strict=True)
         )
         return work, capacities, self._moved(needs, capacities, demand)
 
-    def _backlogs(self, demand: TokenDemand) -> tuple[float, ...]:
+    def _backlogs(self, demand: TokenDemand, profiles: Mapping[Role, CapacityProfile]) -> tuple[float, ...]:
         """Give the backlog's work per pool; none where requests wait because the router sends them all one way."""
         shape = shape_of(demand)
         if shape is None or self._skewed:
             return tuple(0.0 for _ in self.pools)
-        profiles = profiles_of(self.policy, self.policies) or {}
         itl_s = self.policy.spec.objectives.itl.bound_s
         return tuple(
             backlog_work(
@@ -107,19 +107,18 @@ class _View:
         )
 
     def _need(self, pool: PoolSpec, capacity: Capacity, demand: TokenDemand, work: Work, backlog: float) -> RoleNeed:
-        lead = lead_time_of(self.policy, self.policies, self.memory)
         name = work_series(capacity.role)
         need = role_need(
             work.of(capacity.role) or 0.0,
             backlog,
-            find(self.memory.forecasts, name, up_window(lead)),
-            find(self.memory.forecasts, name, down_window(lead, self.policy)),
+            find(self.memory.forecasts, name, up_window(self.lead)),
+            find(self.memory.forecasts, name, down_window(self.lead, self.policy)),
             self.policy.risk,
             capacity,
         )
         # Only a gateway still counts arrivals when no replica is left: without one, zero would be for ever.
         floor = 0 if demand.source is DemandSource.GATEWAY else 1
-        if self._full(pool, lead.p90_s):
+        if self._full(pool):
             floor = (self._current(pool) or 0) + 1
         return replace(need, low=max(need.low, floor), high=max(need.high, floor))
 
@@ -143,7 +142,6 @@ class _View:
             self.policy.spec.ratio.decode_per_prefill,
             self.policy.spec.budget,
         )
-        lead = lead_time_of(self.policy, self.policies, self.memory)
         return tuple(
             Decision(
                 ref=self.policy.ref,
@@ -153,7 +151,7 @@ class _View:
                 desired=sizing.replicas[i],
                 needed=proposals[i],
                 reasons=(*reasons[i], *sizing.reasons[i]),
-                inputs=inputs_of(needs[i], demand, capacities[i], lead.p90_s, lead.starts),
+                inputs=inputs_of(needs[i], demand, capacities[i], self.lead.p90_s, self.lead.starts),
                 why_not=why_not(needs[i], demand, capacities[i], self._current(pool) or 0),
             )
             for i, pool in enumerate(self.pools)
@@ -190,13 +188,13 @@ class _View:
         seen = self._seen(pool)
         return seen.ready if seen else 0
 
-    def _full(self, pool: PoolSpec, lead_s: float) -> bool:
+    def _full(self, pool: PoolSpec) -> bool:
         """Whether a pool is saturated as a whole, and was given the time to show what its replicas can do."""
         ref = self.policy.pool_ref(pool)
         saturated = any(
             found.kind is DetectionKind.SATURATION and found.pool == ref for found in self.memory.detections
         )
-        settled = len(set(in_force(self.memory.pool(ref).currents, self.now_s - lead_s))) == 1
+        settled = len(set(in_force(self.memory.pool(ref).currents, self.now_s - self.lead.p90_s))) == 1
         return saturated and settled and not self._skewed
 
     @property

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 from aiops.model.decision import Reason
 from aiops.model.policy import ScaleDown, ScaleUp
-from aiops.plan.state import Mark
+from aiops.plan.state import Mark, holding_since
 
 
 def in_force(marks: Sequence[Mark], since_s: float) -> tuple[int, ...]:
-    """Give every number that held at some time since ``since_s``; a mark holds until the next."""
-    older = [mark for mark in marks if mark.at_s <= since_s]
-    return (*(mark.replicas for mark in older[-1:]), *(mark.replicas for mark in marks if mark.at_s > since_s))
+    """Give every number that held at some time since ``since_s``."""
+    return tuple(mark.replicas for mark in holding_since(marks, since_s))
 
 
 def stabilize(

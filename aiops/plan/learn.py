@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from aiops.detect import look
 from aiops.forecast import empty_series, learn, learn_history, predict, skills
 from aiops.model.demand import DemandHistory, DemandSource, TokenDemand
-from aiops.model.forecast import Window
+from aiops.model.forecast import FAR, INPUT_TOKENS, NEAR, OUTPUT_TOKENS, REQUESTS, Window
 from aiops.model.policy import PolicySet, ScalingPolicy
 from aiops.model.profile import CapacityProfile
 from aiops.model.refs import Role
@@ -17,8 +17,7 @@ from aiops.plan.state import Mark, ModelMemory, PoolMemory, SeriesMemory, State
 from aiops.plan.work import work_of
 
 BIN_S = 60.0
-REQUESTS, INPUT, OUTPUT = "req_per_s", "input_tok_per_s", "output_tok_per_s"
-_SHOWN = (Window(600, 600), Window(1800, 1800))  # what people see ahead: 10 and 30 minutes
+_SHOWN = (NEAR, FAR)
 _COLD_STARTS_KEPT = 200
 _BIN = timedelta(seconds=BIN_S)
 
@@ -105,15 +104,11 @@ def learn_snapshot(state: State, snapshot: Snapshot, policies: PolicySet) -> Sta
     A model that was not seen keeps its memory unchanged but for the time that passes: its bins stay gaps. A model
     without a policy is forgotten.
     """
-    models = []
-    for policy in policies.policies:
-        memory = state.model(policy.ref)
-        model = None if snapshot.blind else snapshot.model(policy.ref)
-        if model is None:
-            reason = snapshot.blind or "no series has this model"
-            model = ModelSnapshot(policy.ref, blind=reason)
-        models.append(_learn_model(memory, model, snapshot.at, policy, policies))
-    return State(cycles=state.cycles + 1, models=tuple(models))
+    models = tuple(
+        _learn_model(state.model(policy.ref), snapshot.model(policy.ref), snapshot.at, policy, policies)
+        for policy in policies.policies
+    )
+    return State(cycles=state.cycles + 1, models=models)
 
 
 def _learn_model(
@@ -173,7 +168,7 @@ def _windows(policy: ScalingPolicy, policies: PolicySet, memory: ModelMemory) ->
     lead = lead_time_of(policy, policies, memory)
     planned = (up_window(lead), down_window(lead, policy))
     roles = {work_series(pool.role): planned for pool in policy.spec.pools}
-    return {REQUESTS: _SHOWN, INPUT: _SHOWN, OUTPUT: _SHOWN, **roles}
+    return {REQUESTS: _SHOWN, INPUT_TOKENS: _SHOWN, OUTPUT_TOKENS: _SHOWN, **roles}
 
 
 def _values(policy: ScalingPolicy, policies: PolicySet, demand: TokenDemand | None) -> dict[str, float | None]:
@@ -184,7 +179,7 @@ def _values(policy: ScalingPolicy, policies: PolicySet, demand: TokenDemand | No
         work = work_of(demand, profiles, policy.spec.objectives.itl.bound_s)
     return {
         REQUESTS: demand.requests_per_s if demand else None,
-        INPUT: demand.input_tok_per_s if demand else None,
-        OUTPUT: demand.output_tok_per_s if demand else None,
+        INPUT_TOKENS: demand.input_tok_per_s if demand else None,
+        OUTPUT_TOKENS: demand.output_tok_per_s if demand else None,
         **{work_series(pool.role): work.of(pool.role) if work else None for pool in policy.spec.pools},
     }

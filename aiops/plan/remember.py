@@ -1,12 +1,11 @@
 """Remember what the next cycle needs: raw proposals, what was asked, what was seen. Bounded."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from aiops.model.cycle import Cycle
 from aiops.model.decision import Decision
 from aiops.model.policy import PolicySet, ScalingPolicy
-from aiops.plan.state import Mark, PoolMemory, State
+from aiops.plan.state import Mark, PoolMemory, State, holding_since
 
 
 def remember(state: State, cycle: Cycle, policies: PolicySet) -> State:
@@ -32,13 +31,7 @@ def _remember_pool(memory: PoolMemory, decision: Decision, now_s: float, policy:
         proposals = (*proposals, Mark(now_s, proposed))
     return replace(
         memory,
-        proposals=_since(proposals, now_s - down.stabilization.total_seconds()),
-        currents=_since(memory.currents, now_s - max(down.per, up.per).total_seconds()),
+        proposals=holding_since(proposals, now_s - down.stabilization.total_seconds()),
+        currents=holding_since(memory.currents, now_s - max(down.per, up.per).total_seconds()),
         desired=decision.desired,
     )
-
-
-def _since(marks: Sequence[Mark], since_s: float) -> tuple[Mark, ...]:
-    """Drop the marks that no longer held at ``since_s``."""
-    older = [mark for mark in marks if mark.at_s <= since_s]
-    return (*older[-1:], *(mark for mark in marks if mark.at_s > since_s))

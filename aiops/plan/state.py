@@ -1,5 +1,6 @@
 """What one cycle hands to the next: a frozen value with a bounded memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aiops.detect import DetectMemory
@@ -16,6 +17,12 @@ class Mark:
 
     at_s: float
     replicas: int
+
+
+def holding_since(marks: Sequence[Mark], since_s: float) -> tuple[Mark, ...]:
+    """Give the marks that held at some time since ``since_s``; each holds until the next."""
+    older = [mark for mark in marks if mark.at_s <= since_s]
+    return (*older[-1:], *(mark for mark in marks if mark.at_s > since_s))
 
 
 @dataclass(frozen=True, slots=True)

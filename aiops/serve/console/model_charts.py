@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from aiops.act.series import BAND_HORIZON, Band, PoolPoint, PoolSeries, Series
-from aiops.model.forecast import ForecastSkill
+from aiops.model.forecast import INPUT_TOKENS, OUTPUT_TOKENS, ForecastSkill
 from aiops.serve.console.chart import Chart, Path, Points, frame, nearest
 from aiops.serve.console.words import MISSING, number, quantity
 
@@ -27,13 +27,13 @@ def demand_charts(series: Series, axis: Axis, newest_s: float, skills: Sequence[
     lines: tuple[tuple[str, str, Points, Sequence[tuple[float, Band]]], ...] = (
         (
             "Prompt tokens",
-            "input_tok_per_s",
+            INPUT_TOKENS,
             [(point.at_s, point.input_tok_per_s) for point in series.demand],
             [(point.at_s, point.input_tok_per_s) for point in series.band],
         ),
         (
             "Output tokens",
-            "output_tok_per_s",
+            OUTPUT_TOKENS,
             [(point.at_s, point.output_tok_per_s) for point in series.demand],
             [(point.at_s, point.output_tok_per_s) for point in series.band],
         ),
