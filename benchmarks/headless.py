@@ -40,21 +40,23 @@ def day(seed: int, hours: float, load: str) -> dict[str, Any]:
     requests = run.fate.requests.requests
     row: dict[str, Any] = {"seed": seed, "wall_s": round(wall_s, 1), "requests": requests, "models": {}}
     for spec, fate, cost in zip(world.specs, run.fate.models, run.cost.models, strict=True):
-        goal = fate.requests.hits / fate.requests.requests
+        goal = fate.requests.hit_ratio
+        if goal is None:
+            raise SystemExit(f"nothing arrived for {spec.ref} in {hours:g} h; give more hours")
         static = smallest_static(world, spec, span, goal)
         pools = static.replay.cost.models[0].pools
         row["models"][str(spec.ref)] = {
             "attainment_ratio": goal,
             "replica_hours": sum(pool.replica_hours for pool in cost.pools),
             "gpu_hours": sum(pool.gpu_hours for pool in cost.pools),
-            "static_attainment_ratio": static.replay.fate.models[0].requests.attainment_ratio,
+            "static_attainment_ratio": static.replay.fate.models[0].requests.hit_ratio,
             "static_replica_hours": sum(pool.replica_hours for pool in pools),
             "static_gpu_hours": sum(pool.gpu_hours for pool in pools),
             "static_replicas": {pool.name: count for pool, count in static.replicas.items()},
         }
     for key in ("replica_hours", "gpu_hours", "static_replica_hours", "static_gpu_hours"):
         row[key] = sum(model[key] for model in row["models"].values())
-    row["attainment_ratio"] = run.fate.requests.hits / requests
+    row["attainment_ratio"] = run.fate.requests.hit_ratio
     row["replica_hours_ratio_to_static"] = row["replica_hours"] / row["static_replica_hours"]
     return row
 

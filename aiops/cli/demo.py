@@ -17,7 +17,7 @@ from aiops.act.emit import Emitter
 from aiops.act.journal import Journal
 from aiops.act.log import CycleLog, set_up_log
 from aiops.act.recorder import EvidenceRecorder
-from aiops.backtest.baselines.static import StaticFleet, smallest_static
+from aiops.backtest.baselines.static import smallest_static
 from aiops.backtest.demo_world import MIDNIGHT, demo_world
 from aiops.backtest.replay import Replay, World, replay
 from aiops.cli.clock import WallClock
@@ -26,6 +26,7 @@ from aiops.cli.shell import CommandError, err, print_json, telling
 from aiops.cli.show import console
 from aiops.control.lead import Alone
 from aiops.control.loop import Loop, Turn
+from aiops.model.refs import ModelRef
 from aiops.serve.api import create_app
 from aiops.serve.fleet import fleet_router
 from aiops.serve.health import Health
@@ -33,7 +34,7 @@ from aiops.serve.server import Server
 from aiops.simulate.actuator import FactoryActuator
 from aiops.simulate.factory import Factory
 from aiops.simulate.observer import FactoryObserver
-from aiops.simulate.summary import FactorySummary
+from aiops.simulate.summary import ModelTotals
 
 _BEFORE_THE_RAMP = timedelta(hours=7, minutes=30)
 _CYCLE = timedelta(seconds=15)
@@ -113,7 +114,7 @@ def _result(world: World, run: Replay) -> dict[str, Any]:
         "requests": fate.requests.requests,
         "finished": fate.requests.finished,
         "hits": fate.requests.hits,
-        "attainment_ratio": _attainment(fate),
+        "attainment_ratio": fate.requests.hit_ratio,
         "replica_hours": round(cost.replica_hours, 6),
         "gpu_hours": round(cost.gpu_hours, 6),
         "scale_events": cost.scale_events,
@@ -122,45 +123,43 @@ def _result(world: World, run: Replay) -> dict[str, Any]:
         "decisions": sum(run.tally.decisions.values()),
         "decisions_by_direction": dict(run.tally.decisions),
         "decisions_by_reason": dict(run.tally.reasons),
-        "models": {str(model.ref): _model(cost, fate, i) for i, model in enumerate(fate.models)},
+        "models": {
+            str(served.ref): _model(served, paid) for served, paid in zip(fate.models, cost.models, strict=True)
+        },
     }
 
 
-def _model(cost: FactorySummary, fate: FactorySummary, i: int) -> dict[str, Any]:
+def _model(served: ModelTotals, paid: ModelTotals) -> dict[str, Any]:
     return {
-        "requests": fate.models[i].requests.requests,
-        "hits": fate.models[i].requests.hits,
-        "attainment_ratio": fate.models[i].requests.hits / max(fate.models[i].requests.requests, 1),
+        "requests": served.requests.requests,
+        "hits": served.requests.hits,
+        "attainment_ratio": served.requests.hit_ratio,
         "pools": {
             pool.pool.name: {
                 "replica_hours": round(pool.replica_hours, 6),
                 "gpu_hours": round(pool.gpu_hours, 6),
                 "scale_events": pool.scale_events,
             }
-            for pool in cost.models[i].pools
+            for pool in paid.pools
         },
     }
 
 
-def _attainment(fate: FactorySummary) -> float | None:
-    """Hits over all arrivals: what is still under way at the very end is no hit."""
-    return fate.requests.hits / fate.requests.requests if fate.requests.requests else None
-
-
 def _static(world: World, length: timedelta, run: Replay) -> dict[str, Any]:
     """Search the smallest constant fleet of each model that reaches what the loop reached."""
-    fleets: list[StaticFleet] = []
-    for spec, model in zip(world.specs, run.fate.models, strict=True):
-        goal = model.requests.hits / max(model.requests.requests, 1)
 
-        def told(ref: object, counts: tuple[int, ...]) -> None:
-            err.print(f"static: {ref}: trying {' + '.join(map(str, counts))}", markup=False, highlight=False)
+    def told(ref: ModelRef, counts: tuple[int, ...]) -> None:
+        err.print(f"static: {ref}: trying {' + '.join(map(str, counts))}", markup=False, highlight=False)
 
-        try:
-            fleets.append(smallest_static(world, spec, length, goal, told))
-        except ValueError as error:
-            raise CommandError(str(error)) from error
+    try:
+        fleets = [
+            smallest_static(world, spec, length, model.requests.hit_ratio or 0.0, told)
+            for spec, model in zip(world.specs, run.fate.models, strict=True)
+        ]
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     requests = sum(fleet.replay.fate.requests.requests for fleet in fleets)
+    beside = _result(world, run)
     return {
         "seed": world.seed,
         "duration_s": length.total_seconds(),
@@ -172,7 +171,7 @@ def _static(world: World, length: timedelta, run: Replay) -> dict[str, Any]:
         "decisions": 0,
         "replicas": {pool.name: count for fleet in fleets for pool, count in fleet.replicas.items()},
         "simulated_runs": sum(fleet.runs for fleet in fleets),
-        "aiops": {key: _result(world, run)[key] for key in ("attainment_ratio", "replica_hours", "gpu_hours")},
+        "aiops": {key: beside[key] for key in ("attainment_ratio", "replica_hours", "gpu_hours")},
     }
 
 

@@ -10,7 +10,7 @@ from aiops.cli.demo import demo
 from aiops.cli.explain import explain
 from aiops.cli.plan import plan
 from aiops.cli.run import run
-from aiops.cli.shell import CommandError, Exit, err
+from aiops.cli.shell import Exit, err
 from aiops.cli.validate import validate
 
 app = typer.Typer(
@@ -43,9 +43,6 @@ def main() -> None:
     """Run the command line; whatever goes wrong is told in a sentence."""
     try:
         app()
-    except CommandError as error:
-        err.print(f"error: {error.message}", markup=False)
-        sys.exit(int(error.code))
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         sys.stderr.close()

@@ -32,6 +32,11 @@ class RequestTotals:
     hits: int
     attainment_ratio: float | None
 
+    @property
+    def hit_ratio(self) -> float | None:
+        """Hits over all arrivals: what is still under way is no hit. None where nothing arrived."""
+        return self.hits / self.requests if self.requests else None
+
 
 @dataclass(frozen=True, slots=True)
 class ModelTotals:

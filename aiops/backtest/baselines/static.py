@@ -67,41 +67,40 @@ class _Search:
         return self.seen[counts]
 
     def reaches(self, counts: tuple[int, ...]) -> bool:
-        attainment = self.run(counts).fate.requests.attainment_ratio
-        return attainment is not None and attainment >= self.goal
+        hit_ratio = self.run(counts).fate.requests.hit_ratio
+        return hit_ratio is not None and hit_ratio >= self.goal
 
     def single(self) -> tuple[int, ...] | None:
-        count = self._fewest(lambda n: (n,), MOST_REPLICAS)
+        count = _fewest(lambda n: self.reaches((n,)), MOST_REPLICAS)
         return None if count is None else (count,)
 
     def pair(self) -> tuple[int, ...] | None:
         """Walk the edge between pairs that reach the goal and pairs that do not: prefill up, decode down."""
-        best: tuple[int, ...] | None = None
-        prefill = self._fewest(lambda n: (n, MOST_REPLICAS), MOST_REPLICAS)
+        first = _fewest(lambda n: self.reaches((n, MOST_REPLICAS)), MOST_REPLICAS)
+        best: tuple[int, int] | None = None
         most = MOST_REPLICAS
-        while prefill is not None and prefill <= MOST_REPLICAS:
-            fixed = prefill
-            decode = self._fewest(lambda n, p=fixed: (p, n), most)  # type: ignore[misc]  # the default binds this turn's value
+        for prefill in () if first is None else range(first, MOST_REPLICAS + 1):
+            if best is not None and (most == 1 or self._cost((prefill, 1)) >= self._cost(best)):
+                break
+            decode = self._fewest_decode(prefill, most)
             if decode is not None:
                 most = decode
-                if best is None or self._cost((prefill, decode)) < self._cost(best):
-                    best = (prefill, decode)
-            prefill += 1
-            if best is not None and self._cost((prefill, 1)) >= self._cost(best):
-                break
-            if most == 1:
-                break
+                best = min(best or (prefill, decode), (prefill, decode), key=self._cost)
         return best
+
+    def _fewest_decode(self, prefill: int, most: int) -> int | None:
+        return _fewest(lambda n: self.reaches((prefill, n)), most)
 
     def _cost(self, counts: tuple[int, ...]) -> int:
         return sum(count * gpus for count, gpus in zip(counts, self.gpus, strict=True))
 
-    def _fewest(self, counts: Callable[[int], tuple[int, ...]], most: int) -> int | None:
-        """Find the smallest number up to ``most`` that reaches the goal; None where that many do not."""
-        if not self.reaches(counts(most)):
-            return None
-        low, high = 0, most
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.reaches(counts(middle)) else (middle, high)
-        return high
+
+def _fewest(reaches: Callable[[int], bool], most: int) -> int | None:
+    """Find the smallest number up to ``most`` that reaches the goal, by halving; None where that many do not."""
+    if not reaches(most):
+        return None
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reaches(middle) else (middle, high)
+    return high
