@@ -83,8 +83,11 @@ def test_a_queue_that_routing_makes_buys_nothing_and_says_so() -> None:
     assert decision.needed <= 4
 
 
-def test_a_pool_that_is_full_against_its_profile_gets_one_more_and_time_to_show_it() -> None:
-    policy_set = policies()
+@pytest.mark.parametrize(
+    "per", [pytest.param("5m", id="long steps"), pytest.param("15s", id="steps shorter than a start")]
+)
+def test_a_pool_that_is_full_against_its_profile_gets_one_more_and_time_to_show_it(per: str) -> None:
+    policy_set = policies(policy(scaleUp={"per": per}, scaleDown={"per": per}))
     state, asked = State(), []
     replicas = 3
     for second in range(0, 900, 15):
