@@ -1,0 +1,185 @@
+"""What comes from outside an engine while it runs: a look in the middle, clients that leave, replicas that die."""
+
+from aiops.simulate.kernel.agenda import set_time
+from aiops.simulate.kernel.blocks import flush, release
+from aiops.simulate.kernel.compiled import compiled
+from aiops.simulate.kernel.layout import (
+    BATCH_REQUESTS,
+    DECODE,
+    DELIVERED,
+    ENDED,
+    FAILED,
+    FETCHED,
+    FETCHING,
+    FREE,
+    HOLDING,
+    NEVER,
+    PREFILL,
+    QUEUED,
+    RUNNING,
+    TIMED_OUT,
+    TIMES,
+    WAITING,
+    Fleet,
+)
+from aiops.simulate.kernel.line import leave_line
+from aiops.simulate.kernel.outcomes import free_request, tell
+from aiops.simulate.kernel.queues import take_out
+from aiops.simulate.kernel.stepping import close_ranks, look_time, looks_before, pass_looks
+
+
+@compiled
+def settle(fleet: Fleet, number: int, now: int) -> None:
+    """Take the looks that an engine skipped up to now as past, so that its records are those of this moment."""
+    engine = fleet.engines[number]
+    if engine.skip > 0:
+        looks = looks_before(engine, now + 1)
+        if looks > 0:
+            pass_looks(fleet, number, looks)
+
+
+@compiled
+def settle_all(fleet: Fleet, now: int) -> None:
+    """Settle all engines."""
+    for number in range(len(fleet.engines)):
+        settle(fleet, number, now)
+
+
+@compiled
+def look_next(fleet: Fleet, number: int, now: int) -> None:
+    """Let an engine look at the end of its step under way, because something about it has changed."""
+    engine, item = fleet.engines[number], len(fleet.engines) + number
+    if engine.flying == 0:
+        set_time(fleet.events, item, now)
+        return
+    settle(fleet, number, now)
+    engine.skip = 0
+    set_time(fleet.events, item, look_time(engine, 0))
+
+
+@compiled
+def drop(fleet: Fleet, chosen: int, kind: int, now: int) -> None:
+    """End a request wherever it is, and tell of it; what a batch or a transfer still names goes back after that."""
+    world, request = fleet.world[0], fleet.requests[chosen]
+    number, state, second = request.engine, request.state, request.entry_engine >= 0
+    leave_line(fleet, chosen)
+    world.in_flight -= 1
+    request.status = kind
+    if state == QUEUED:
+        pool = world.decode if second else world.entry
+        take_out(fleet.queues[2 * len(fleet.engines) + pool], fleet.requests, chosen)
+    else:
+        look_next(fleet, number, now)
+        engine = fleet.engines[number]
+        engine.load -= request.prompt if fleet.pools[engine.pool].role == PREFILL else 1
+        if state == WAITING:
+            take_out(fleet.queues[2 * number], fleet.requests, chosen)
+        elif state == FETCHED:
+            take_out(fleet.queues[2 * number + 1], fleet.requests, chosen)
+        if engine.load == 0 and engine.holding == 0:
+            engine.idle_since = now
+    tell(fleet, request, kind, -1)
+    if request.partner >= 0 and not second:
+        free_request(fleet, request.partner)
+    elif request.partner >= 0 and state != FETCHING:
+        let_go(fleet, request.partner, now)
+        request.partner = -1
+    if state in (DELIVERED, FETCHING):
+        return
+    request.state = ENDED
+    if state == RUNNING:
+        close_ranks(fleet, number)
+    if state != QUEUED:
+        pool_of = fleet.pools[fleet.engines[number].pool]
+        if not (pool_of.role == DECODE and pool_of.asynchronous and request.flying > 0):
+            release(fleet.engines[number], fleet.nodes[number], fleet.arena, request)
+    if request.flying == 0:
+        free_request(fleet, chosen)
+
+
+@compiled
+def time_out_first(fleet: Fleet, now: int) -> None:
+    """End the request that has waited longest, because its client has left."""
+    drop(fleet, fleet.world[0].deadline_head, TIMED_OUT, now)
+
+
+@compiled
+def let_go(fleet: Fleet, holder: int, now: int) -> None:
+    """Let a prefill engine free a prompt's blocks at its next look."""
+    requests, number = fleet.requests, fleet.requests[holder].engine
+    last = fleet.engines[number].releasing
+    requests[holder].next = -1
+    if last < 0:
+        fleet.engines[number].releasing = holder
+    else:
+        while requests[last].next >= 0:
+            last = requests[last].next
+        requests[last].next = holder
+    wake(fleet, number, now)
+
+
+@compiled
+def wake(fleet: Fleet, number: int, now: int) -> None:
+    """Let an engine look: now if it sleeps, else at the end of the step under way."""
+    engine, item = fleet.engines[number], len(fleet.engines) + number
+    if engine.flying == 0:
+        if fleet.events[TIMES, item] > now:
+            set_time(fleet.events, item, now)
+    elif engine.skip > 0:
+        skip = looks_before(engine, now)
+        if skip < engine.skip:
+            engine.skip = skip
+            set_time(fleet.events, item, look_time(engine, skip))
+
+
+@compiled
+def fail_engine(fleet: Fleet, number: int, now: int) -> None:
+    """Let an engine die: all requests in it fail, and decode engines compute what they were to pull from it."""
+    engine, requests = fleet.engines[number], fleet.requests
+    settle(fleet, number, now)
+    for row in range(2):
+        count = engine.count0 if row == engine.row else engine.count1
+        if engine.flying > (0 if row == engine.row else 1):
+            for i in range(count):
+                requests[fleet.places[number, BATCH_REQUESTS + row, i]].flying = 0
+    engine.flying, engine.skip, engine.releasing = 0, 0, -1
+    for chosen in range(len(requests)):
+        request = requests[chosen]
+        if request.state == FREE or request.engine != number:
+            continue
+        if request.state == HOLDING:
+            _lose_prompt(fleet, chosen)
+        elif request.state == ENDED:
+            release(engine, fleet.nodes[number], fleet.arena, request)
+            free_request(fleet, chosen)
+        elif request.state == FETCHING:
+            if request.status < 0:
+                drop(fleet, chosen, FAILED, now)
+            if request.partner >= 0:
+                let_go(fleet, request.partner, now)
+            take_out(fleet.queues[2 * number + 1], requests, chosen)
+            release(engine, fleet.nodes[number], fleet.arena, request)
+            free_request(fleet, chosen)
+        elif request.status < 0:
+            drop(fleet, chosen, FAILED, now)
+    engine.load, engine.holding, engine.idle_since = 0, 0, now
+    if engine.awake >= 0:
+        engine.busy += now - engine.awake
+        engine.awake = -1
+    set_time(fleet.events, number, NEVER)
+    set_time(fleet.events, len(fleet.engines) + number, NEVER)
+    flush(engine, fleet.nodes[number], fleet.table[number])
+
+
+@compiled
+def _lose_prompt(fleet: Fleet, holder: int) -> None:
+    """Forget a prompt that was to be pulled; who waits for it computes it again, who is pulling it has it already."""
+    for chosen in range(len(fleet.requests)):
+        request = fleet.requests[chosen]
+        if request.state != FREE and request.entry_engine >= 0 and request.partner == holder:
+            request.partner = -1
+            if request.state in (QUEUED, WAITING):
+                request.wants_fetch = 0
+    held = fleet.requests[holder]
+    release(fleet.engines[held.engine], fleet.nodes[held.engine], fleet.arena, held)
+    free_request(fleet, holder)
