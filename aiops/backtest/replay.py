@@ -15,7 +15,7 @@ from aiops.model.refs import PoolRef
 from aiops.plan import State, begin
 from aiops.simulate.actuator import FactoryActuator
 from aiops.simulate.factory import Factory
-from aiops.simulate.history import past_demand
+from aiops.simulate.load import past_demand
 from aiops.simulate.observer import FactoryObserver
 from aiops.simulate.spec import FactorySpec
 from aiops.simulate.summary import FactorySummary
@@ -44,7 +44,7 @@ class World:
         """Make the loop's first state: what it learns from the past."""
         if not self.history:
             return State()
-        histories = [past_demand(spec, self.seed, self.start, self.history) for spec in self.specs]
+        histories = [past_demand(spec.workload, spec.ref, self.seed, self.start, self.history) for spec in self.specs]
         return begin(State(), self.policies, histories, self.start)
 
 

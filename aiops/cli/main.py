@@ -11,6 +11,7 @@ from aiops.cli.explain import explain
 from aiops.cli.plan import plan
 from aiops.cli.run import run
 from aiops.cli.shell import Exit, err
+from aiops.cli.simulate import simulate
 from aiops.cli.validate import validate
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, run, plan, explain, validate):
+for command in (demo, run, plan, explain, validate, simulate):
     app.command()(command)
 
 

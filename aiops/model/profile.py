@@ -1,5 +1,6 @@
 """How fast one replica is: tables of prefill and decode time, read from a profile file."""
 
+from bisect import bisect_left
 from itertools import pairwise
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from aiops.model.interpolate import interpolate
 
 _STRICT = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, populate_by_name=True)
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 _FLOOR_RATIO = 0.001  # extrapolated down, a time never falls below a thousandth of its table's first value
 
 
@@ -59,11 +61,53 @@ class DecodeRow(BaseModel):
         return self
 
 
+class StepCosts(BaseModel):
+    """What a step is made of, where a profile knows it: mixtures of prompts and decodes need no guess then.
+
+    ``ms`` is the time of a step without attention over its ``tokens``; steps up to the largest of ``graph_tokens``
+    (the sizes of the engine's CUDA graphs, none by default) are padded to the next of them, larger ones run as they
+    are. To that come ``host_ms_per_sequence`` for each scheduled request, ``context_ns`` for each token of context of
+    each decode, and ``pair_ns`` for each chunk's tokens times the tokens before them (half the chunk's own included).
+    """
+
+    model_config = _STRICT
+
+    tokens: tuple[Positive, ...] = Field(min_length=1)
+    ms: tuple[Positive, ...] = Field(min_length=1)
+    graph_tokens: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(), alias="graphTokens")
+    host_ms_per_sequence: NotNegative = Field(default=0.0, alias="hostMsPerSequence")
+    context_ns: NotNegative = Field(default=0.0, alias="contextNs")
+    pair_ns: NotNegative = Field(default=0.0, alias="pairNs")
+
+    @model_validator(mode="after")
+    def _pairs(self) -> "StepCosts":
+        _check_axis("step.tokens", self.tokens, "step.ms", self.ms)
+        if list(self.graph_tokens) != sorted(set(self.graph_tokens)):
+            raise ValueError(f"step.graphTokens must ascend strictly, not {list(self.graph_tokens)}")
+        return self
+
+    def table_s(self, tokens: int) -> float:
+        """Give the time of a step of ``tokens`` tokens without attention, padding included, in seconds; above 0."""
+        place = bisect_left(self.graph_tokens, tokens)
+        run = self.graph_tokens[place] if place < len(self.graph_tokens) else tokens
+        return _read(run, self.tokens, self.ms) / 1000
+
+
+class TokenizerTime(BaseModel):
+    """Time before the engine sees a prompt: HTTP and tokenizer, fixed and per prompt token."""
+
+    model_config = _STRICT
+
+    fixed_ms: NotNegative = Field(default=0.0, alias="fixedMs")
+    per_token_us: NotNegative = Field(default=0.0, alias="perTokenUs")
+
+
 class CapacityProfile(BaseModel):
     """One model on one GPU type at one tensor parallelism: what the planner and the simulator both read.
 
-    ``kv_tokens`` is the size of the KV cache in tokens. Fields that this version does not know are ignored, so that a
-    profile made by a later one stays readable.
+    ``kv_tokens`` is the size of the KV cache in tokens. ``step`` says what a step is made of; without it the simulator
+    derives that from ``prefill`` and ``decode``. Fields that this version does not know are ignored, so that a profile
+    made by a later one stays readable.
     """
 
     model_config = _STRICT
@@ -76,6 +120,8 @@ class CapacityProfile(BaseModel):
     limits: ProfileLimits
     prefill: PrefillTable
     decode: tuple[DecodeRow, ...] = Field(min_length=1)
+    step: StepCosts | None = None
+    tokenizer: TokenizerTime = TokenizerTime()
 
     @model_validator(mode="after")
     def _contexts_ascend(self) -> "CapacityProfile":
@@ -85,14 +131,17 @@ class CapacityProfile(BaseModel):
         return self
 
     def prefill_s(self, tokens: float) -> float:
-        """Give the engine's time for one prompt of ``tokens`` uncached tokens alone, in seconds; 0 for none."""
-        if tokens <= 0:
-            return 0.0
-        floor = self.prefill.ttft_ms[0] * _FLOOR_RATIO
-        return max(interpolate(tokens, self.prefill.isl, self.prefill.ttft_ms), floor) / 1000
+        """Give the engine's time for one prompt of ``tokens`` uncached tokens alone, in seconds; 0 for none.
+
+        Extrapolated linearly, but always above 0, and not falling beyond the last point.
+        """
+        return 0.0 if tokens <= 0 else _read(tokens, self.prefill.isl, self.prefill.ttft_ms) / 1000
 
     def step_s(self, batch: float, context: float) -> float:
-        """Give the time of one pure decode step of ``batch`` sequences with ``context`` tokens each, in seconds."""
+        """Give the time of one pure decode step of ``batch`` sequences with ``context`` tokens each, in seconds.
+
+        Extrapolated linearly in both, but always above 0, and not falling beyond the last batch or context.
+        """
         return _step_ms(self, batch, context) / 1000
 
     def warnings(self) -> tuple[str, ...]:
@@ -100,6 +149,8 @@ class CapacityProfile(BaseModel):
         found = []
         if not _ascends(self.prefill.ttft_ms):
             found.append(f"prefill.ttftMs does not ascend: {list(self.prefill.ttft_ms)}")
+        if self.step is not None and not _ascends(self.step.ms):
+            found.append(f"step.ms does not ascend: {list(self.step.ms)}")
         found += [
             f"decode.itlMs at context {row.context:g} does not ascend: {list(row.itl_ms)}"
             for row in self.decode
@@ -109,10 +160,18 @@ class CapacityProfile(BaseModel):
 
 
 def _step_ms(profile: CapacityProfile, batch: float, context: float) -> float:
-    at_batch = tuple(interpolate(batch, row.batch, row.itl_ms) for row in profile.decode)
+    at_batch = tuple(_read(batch, row.batch, row.itl_ms) for row in profile.decode)
     contexts = tuple(row.context for row in profile.decode)
     floor = profile.decode[0].itl_ms[0] * _FLOOR_RATIO
-    return max(interpolate(context, contexts, at_batch), floor)
+    if context < contexts[0] and interpolate(0, contexts, at_batch) < floor:
+        # A line to the floor at no context at all: cut off flat, a step would have a bend where no row is.
+        return interpolate(context, (0.0, contexts[0]), (min(floor, at_batch[0]), at_batch[0]))
+    return _read(context, contexts, at_batch)
+
+
+def _read(x: float, xs: tuple[float, ...], ys: tuple[float, ...]) -> float:
+    value = interpolate(x, xs, ys)
+    return max(value, ys[-1]) if x > xs[-1] else max(value, min(ys[0] * _FLOOR_RATIO, *ys))
 
 
 def _check_axis(x_name: str, xs: tuple[float, ...], y_name: str, ys: tuple[float, ...]) -> None:

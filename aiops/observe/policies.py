@@ -10,6 +10,7 @@ from aiops.model.profile import CapacityProfile
 from aiops.observe.file_schema import check, nearest
 from aiops.observe.marked_yaml import Document, KeyPath, Mark, Problem, read_documents
 from aiops.observe.packaged import packaged
+from aiops.observe.profiles import profile_file, read_profile
 
 _OBJECTIVES = frozenset({"ttft", "itl"})  # one percentile each: a document's own replaces the preset's
 
@@ -141,29 +142,18 @@ class _Reading:
         if name is None:
             return None
         path: KeyPath = ("variants", variant, "profile")
-        shipped = {file.stem: file for file in sorted(packaged("policies", "profiles").glob("*.yaml"))}
-        file = document.file.parent / name if name.endswith((".yaml", ".yml")) else shipped.get(name)
-        if file is None:
-            hint = nearest(name, shipped)
-            self._problem(document, path, f"no shipped profile is called {name!r}, and a path ends in .yaml{hint}")
+        try:
+            file = profile_file(name, document.file.parent)
+        except LookupError as error:
+            self._problem(document, path, str(error))
             return None
         if file not in self.profiles:
             self.stamps[file] = _stamp(file)
-            self.profiles[file] = self._read_profile(file)
+            self.profiles[file], problems = read_profile(file)
+            self._problems += problems
         if self.profiles[file] is None:
             self._problem(document, path, f"the profile {file} cannot be used")
         return self.profiles[file]
-
-    def _read_profile(self, file: Path) -> CapacityProfile | None:
-        documents, problems = read_documents(file)
-        self._problems += problems
-        if len(documents) > 1:
-            self._problems.append(Problem(file, f"a profile is one document, and this file holds {len(documents)}"))
-        if len(documents) != 1:
-            return None
-        profile, problems = check(CapacityProfile, documents[0], documents[0].value)
-        self._problems += problems
-        return profile
 
     def _compare(self) -> None:
         seen: dict[object, str] = {}

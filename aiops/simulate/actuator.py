@@ -16,6 +16,7 @@ class FactoryActuator:
         if decision.desired is None:
             return Outcome(decision.pool, at, decision.current or 0, applied=False, error="no number was decided")
         try:
+            self._factory.price(decision.pool)
             self._factory.scale(decision.pool, decision.desired)
         except ValueError as error:
             return Outcome(decision.pool, at, decision.desired, applied=False, error=str(error))

@@ -1,9 +1,9 @@
-"""What an engine has counted so far, readable in the middle of a run of steps."""
+"""What an engine has counted so far, and what it counted in the last minutes."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from aiops.simulate.engine import Engine
+from aiops.simulate.kernel.layout import Records
+from aiops.simulate.requests import PS
 
 
 class Counters(NamedTuple):
@@ -15,6 +15,7 @@ class Counters(NamedTuple):
     prompt_tokens: float = 0.0
     generated_tokens: float = 0.0
     finished: float = 0.0
+    preemptions: float = 0.0
     ttft_sum_s: float = 0.0
     ttft_count: float = 0.0
     itl_sum_s: float = 0.0
@@ -25,39 +26,20 @@ class Counters(NamedTuple):
         return Counters(*(now - then for now, then in zip(self, earlier, strict=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What the run under way has brought so far: whole steps alone, and nothing of it is in the counters yet."""
-
-    steps: int = 0
-    batch: int = 0
-    intervals: int = 0
-    step_mean_s: float = 0.0
-    first_tokens_s: tuple[float, ...] = ()
-
-
-def progress(engine: Engine, now_s: float) -> Progress:
-    """Look into the run under way without disturbing it."""
-    steps = engine.steps_done(now_s)
-    if not steps:
-        return Progress()
-    batch = len(engine.decoding)
-    first_tokens_s = tuple(engine.began_s + engine.first_step_s - request.queued_s for request in engine.joined)
-    return Progress(steps, batch, steps * batch - len(first_tokens_s), engine.run_s(steps) / steps, first_tokens_s)
-
-
-def read_counters(engine: Engine, now_s: float) -> Counters:
-    """Read an engine's counters, the whole steps of the run under way included."""
-    under_way = progress(engine, now_s)
+def read_counters(engines: Records, number: int, at_s: float, *, prefill: bool) -> Counters:
+    """Read an engine's counters from its settled record; ``prefill``: its one token a request makes no interval."""
+    engine = engines[number]
+    generated, first_tokens = float(engine["generated"]), float(engine["first_tokens"])
     return Counters(
-        at_s=now_s,
-        queried_tokens=engine.queried_tokens,
-        hit_tokens=engine.hit_tokens,
-        prompt_tokens=engine.computed_tokens + engine.cached_tokens + engine.pulled_tokens,
-        generated_tokens=engine.generated_tokens + under_way.steps * under_way.batch,
-        finished=engine.finished,
-        ttft_sum_s=engine.ttft_sum_s + sum(under_way.first_tokens_s),
-        ttft_count=sum(engine.ttft_counts) + len(under_way.first_tokens_s),
-        itl_sum_s=engine.itl_sum_s + under_way.intervals * under_way.step_mean_s,
-        itl_count=sum(engine.itl_counts) + under_way.intervals,
+        at_s=at_s,
+        queried_tokens=float(engine["queries"]),
+        hit_tokens=float(engine["hits"]),
+        prompt_tokens=float(engine["computed"] + engine["cached"] + engine["pulled"]),
+        generated_tokens=generated,
+        finished=float(engine["finished"]),
+        preemptions=float(engine["preemptions"]),
+        ttft_sum_s=float(engine["ttft_sum"]) / PS,
+        ttft_count=first_tokens,
+        itl_sum_s=float(engine["itl_sum"]) / PS,
+        itl_count=0.0 if prefill else generated - first_tokens,
     )

@@ -1,62 +1,56 @@
 """A replica's metrics in the text format, under the names of vLLM 0.32. Each family stands once, in ``FAMILIES``."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
 from aiops.simulate.cluster import Replica
-from aiops.simulate.counters import Progress, progress
-from aiops.simulate.engine import BLOCK_TOKENS, Engine
 from aiops.simulate.factory import Factory
+from aiops.simulate.fleet import EngineSettings
 from aiops.simulate.histogram import ITL_S, STEP_TOKENS, TTFT_S, Histogram, RequestHistograms
+from aiops.simulate.kernel.layout import ITL_AT, STEP_AT, TTFT_AT, Ints, Records
+from aiops.simulate.requests import PS
 
 Value = float | Mapping[str, float] | Histogram
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One look at an engine, the whole steps of the run under way included."""
+    """One look at a settled engine: its record, its histogram columns, and the requests that ended there."""
 
-    engine: Engine
-    now_s: float
-    under_way: Progress
+    engine: Records
+    counts: Ints
+    settings: EngineSettings
+    model: str
+    waiting: int
+    fetching: int
+    used_blocks: int
     requests: RequestHistograms
+
+    def count(self, field: str) -> int:
+        return int(self.engine[field])
+
+    def columns(self, start: int, bounds: tuple[float, ...], total: float) -> Histogram:
+        histogram = Histogram(bounds)
+        histogram.counts, histogram.sum = self.counts[start : start + len(bounds) + 1].tolist(), total
+        return histogram
 
     @property
     def prompt_tokens(self) -> int:
-        return self.engine.computed_tokens + self.engine.cached_tokens + self.engine.pulled_tokens
-
-    @property
-    def generated_tokens(self) -> int:
-        return self.engine.generated_tokens + self.under_way.steps * self.under_way.batch
+        return self.count("computed") + self.count("cached") + self.count("pulled")
 
     @property
     def first_tokens(self) -> Histogram:
-        engine = self.engine
-        return _histogram(
-            TTFT_S, engine.ttft_counts, engine.ttft_sum_s, *((s, 1) for s in self.under_way.first_tokens_s)
-        )
+        return self.columns(TTFT_AT, TTFT_S, self.count("ttft_sum") / PS)
 
     @property
     def intervals(self) -> Histogram:
-        engine, run = self.engine, self.under_way
-        return _histogram(ITL_S, engine.itl_counts, engine.itl_sum_s, (run.step_mean_s, run.intervals))
+        return self.columns(ITL_AT, ITL_S, self.count("itl_sum") / PS)
 
     @property
     def steps(self) -> Histogram:
-        engine, run = self.engine, self.under_way
-        return _histogram(STEP_TOKENS, engine.step_counts, engine.step_tokens_sum, (run.batch, run.steps))
-
-
-def _histogram(bounds: tuple[float, ...], counts: list[int], total: float, *more: tuple[float, int]) -> Histogram:
-    histogram = Histogram(bounds)
-    histogram.counts, histogram.sum = list(counts), total
-    for value, count in more:
-        histogram.counts[bisect_left(bounds, value)] += count
-        histogram.sum += value * count
-    return histogram
+        return self.columns(STEP_AT, STEP_TOKENS, self.count("step_tokens"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +77,18 @@ FAMILIES = (
     Family("estimated_flops_per_gpu", "counter", "Floating point operations; not simulated.", lambda _: 0.0),
     Family("estimated_read_bytes_per_gpu", "counter", "Bytes read from memory; not simulated.", lambda _: 0.0),
     Family("estimated_write_bytes_per_gpu", "counter", "Bytes written to memory; not simulated.", lambda _: 0.0),
-    Family("num_requests_running", "gauge", "Requests in the batch.", lambda r: r.engine.running),
+    Family("num_requests_running", "gauge", "Requests in the batch.", lambda r: r.count("running")),
     Family(
         "num_requests_waiting",
         "gauge",
         "Requests that wait, those whose KV is on its way included.",
-        lambda r: len(r.engine.waiting) + r.engine.deferred,
+        lambda r: r.waiting + r.fetching,
     ),
     Family(
         "num_requests_waiting_by_reason",
         "gauge",
         "Requests that wait: for capacity, or deferred because their KV is on its way.",
-        lambda r: _by(capacity=len(r.engine.waiting), deferred=r.engine.deferred),
+        lambda r: _by(capacity=r.waiting, deferred=r.fetching),
         label="reason",
     ),
     Family(
@@ -108,17 +102,22 @@ FAMILIES = (
         "kv_cache_usage_perc",
         "gauge",
         "Share of the KV cache in use, 0 to 1.",
-        lambda r: r.engine.kv_used_tokens(r.now_s) / r.engine.settings.kv_tokens,
+        lambda r: r.used_blocks / r.settings.blocks,
     ),
-    Family("prefix_cache_queries", "counter", "Prompt tokens looked up.", lambda r: r.engine.queried_tokens),
-    Family("prefix_cache_hits", "counter", "Prompt tokens found by the lookup.", lambda r: r.engine.hit_tokens),
+    Family("prefix_cache_queries", "counter", "Prompt tokens looked up.", lambda r: r.count("queries")),
+    Family("prefix_cache_hits", "counter", "Prompt tokens found by the lookup.", lambda r: r.count("hits")),
     Family(
-        "external_prefix_cache_queries", "counter", "Prompt tokens asked of a peer.", lambda r: r.engine.pull_tokens
+        "external_prefix_cache_queries",
+        "counter",
+        "Prompt tokens asked of a peer.",
+        lambda r: r.count("remote_queries"),
     ),
-    Family("external_prefix_cache_hits", "counter", "Prompt tokens that a peer has.", lambda r: r.engine.pull_tokens),
+    Family(
+        "external_prefix_cache_hits", "counter", "Prompt tokens that a peer has.", lambda r: r.count("remote_queries")
+    ),
     Family("mm_cache_queries", "counter", "Multimodal items looked up.", lambda _: 0.0),
     Family("mm_cache_hits", "counter", "Multimodal items found.", lambda _: 0.0),
-    Family("num_preemptions", "counter", "Requests thrown out of the batch.", lambda _: 0.0),
+    Family("num_preemptions", "counter", "Requests thrown out of the batch.", lambda r: r.count("preemptions")),
     Family(
         "prompt_tokens", "counter", "Prompt tokens of the requests that got a first token.", lambda r: r.prompt_tokens
     ),
@@ -127,9 +126,9 @@ FAMILIES = (
         "counter",
         "The same, by where their KV came from.",
         lambda r: _by(
-            local_compute=r.engine.computed_tokens,
-            local_cache_hit=r.engine.cached_tokens,
-            external_kv_transfer=r.engine.pulled_tokens,
+            local_compute=r.count("computed"),
+            local_cache_hit=r.count("cached"),
+            external_kv_transfer=r.count("pulled"),
         ),
         label="source",
     ),
@@ -137,23 +136,23 @@ FAMILIES = (
         "prompt_tokens_cached",
         "counter",
         "The same, those alone that were not computed here.",
-        lambda r: r.engine.cached_tokens + r.engine.pulled_tokens,
+        lambda r: r.count("cached") + r.count("pulled"),
     ),
     Family(
         "prompt_tokens_cached_by_source",
         "counter",
         "Prompt tokens found at admission, by where.",
         lambda r: _by(
-            device=r.engine.hit_tokens, host=0.0, p2p=r.engine.pull_tokens, disk=0.0, external_unspecified=0.0
+            device=r.count("hits"), host=0.0, p2p=r.count("remote_queries"), disk=0.0, external_unspecified=0.0
         ),
         label="source",
     ),
-    Family("generation_tokens", "counter", "Tokens generated.", lambda r: r.generated_tokens),
+    Family("generation_tokens", "counter", "Tokens generated.", lambda r: r.count("generated")),
     Family(
         "request_success",
         "counter",
         "Requests that ended, by why; simulated ones have the length they were asked for.",
-        lambda r: _by(stop=0.0, length=r.engine.finished, abort=0.0, error=0.0, repetition=0.0),
+        lambda r: _by(stop=0.0, length=r.count("finished"), abort=0.0, error=0.0, repetition=0.0),
         label="finished_reason",
     ),
     Family(
@@ -203,8 +202,19 @@ def exposition(factory: Factory, replica: Replica) -> str:
 
     The process counts as started when it became ready, so that its age is that of its cache.
     """
-    engine, now_s = replica.engine, factory.now_s
-    reading = _Reading(engine, now_s, progress(engine, now_s), engine.request_histograms())
+    model = factory.model_of(replica)
+    model.settle()
+    fleet, number = model.fleet, replica.engine
+    reading = _Reading(
+        engine=fleet.engines[number],
+        counts=fleet.counts[number],
+        settings=fleet.pools[replica.pool.number].engines,
+        model=model.ref.model,
+        waiting=fleet.waiting(number),
+        fetching=fleet.fetching(number),
+        used_blocks=fleet.used_blocks(number),
+        requests=model.histograms.of(replica.incarnation),
+    )
     born = factory.time(replica.ready_at_s).timestamp()
     lines = [
         "# HELP process_start_time_seconds When the process started, in Unix seconds.",
@@ -213,7 +223,7 @@ def exposition(factory: Factory, replica: Replica) -> str:
     ]
     for family in FAMILIES:
         lines += _family_lines(family, reading, born)
-    lines += _cache_config_lines(engine)
+    lines += _cache_config_lines(reading.settings)
     return "\n".join(lines) + "\n"
 
 
@@ -224,7 +234,7 @@ def _family_lines(family: Family, reading: _Reading, born: float) -> Iterator[st
     yield f"# TYPE {shown} {family.kind}"
     value = family.read(reading)
     common = {"engine": "0"} if family.engine else {}
-    common["model_name"] = reading.engine.settings.model
+    common["model_name"] = reading.model
     by_labels = (
         [({**common, family.label: key}, each) for key, each in value.items()]
         if isinstance(value, Mapping)
@@ -250,16 +260,16 @@ def _histogram_lines(name: str, labels: dict[str, str], histogram: Histogram) ->
     yield _line(f"{name}_sum", labels, histogram.sum)
 
 
-def _cache_config_lines(engine: Engine) -> list[str]:
-    tokens = engine.settings.kv_tokens
+def _cache_config_lines(settings: EngineSettings) -> list[str]:
+    size = str(settings.block_size)
     known = {
         "_block_size_resolved": "True",
-        "block_size": str(BLOCK_TOKENS),
-        "effective_attention_block_size": str(BLOCK_TOKENS),
-        "enable_prefix_caching": str(engine.settings.prefix_share > 0),
-        "kv_cache_max_concurrency": str(tokens / engine.settings.max_model_len),
-        "kv_cache_size_tokens": str(tokens),
-        "num_gpu_blocks": str(tokens // BLOCK_TOKENS),
+        "block_size": size,
+        "effective_attention_block_size": size,
+        "enable_prefix_caching": str(settings.prefix_caching),
+        "kv_cache_max_concurrency": str(settings.kv_tokens / settings.max_model_len),
+        "kv_cache_size_tokens": str(settings.kv_tokens),
+        "num_gpu_blocks": str(settings.blocks + 1),  # the placeholder block is one of them
     }
     name = "vllm:cache_config_info"
     labels = {"engine": "0", **_CACHE_DEFAULTS, **known}

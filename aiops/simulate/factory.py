@@ -7,6 +7,7 @@ from aiops.model.policy import Objectives
 from aiops.model.profile import CapacityProfile
 from aiops.model.refs import ModelRef, PoolRef
 from aiops.simulate.cluster import Pool, Replica
+from aiops.simulate.fleet import Source
 from aiops.simulate.ledger import MARK_S
 from aiops.simulate.served_model import ServedModel
 from aiops.simulate.spec import FactorySpec
@@ -17,7 +18,8 @@ class Factory:
     """Models, their fleets and their load, deterministic in the seed; what arrives never depends on what is scaled.
 
     ``profiles`` are keyed by the names that the pools give; ``objectives`` by model, the policy's defaults where one
-    is missing. The hour of ``start`` (UTC) sets where in the day the load begins.
+    is missing. ``source`` replaces the load of every model; ``shared`` tells
+    whether its requests share content. The hour of ``start`` (UTC) sets where in the day the load begins.
     """
 
     def __init__(
@@ -27,6 +29,9 @@ class Factory:
         seed: int,
         start: datetime,
         objectives: Mapping[ModelRef, Objectives] | None = None,
+        *,
+        source: Source | None = None,
+        shared: bool = False,
     ) -> None:
         refs = [spec.ref for spec in specs]
         if len(set(refs)) < len(refs):
@@ -34,7 +39,8 @@ class Factory:
         promised = objectives or {}
         self.start = start
         self.models = tuple(
-            ServedModel(spec, profiles, seed, start, promised.get(spec.ref, Objectives())) for spec in specs
+            ServedModel(spec, profiles, seed, start, promised.get(spec.ref, Objectives()), source=source, shared=shared)
+            for spec in specs
         )
         self._now_s = 0.0
         self._marks = 0
@@ -71,20 +77,31 @@ class Factory:
         for model in self.models:
             model.stop_arrivals()
         last = self.now + limit
-        while self.now < last and any(True for model in self.models for _ in model.in_flight()):
+        while self.now < last and any(model.fleet.in_flight for model in self.models):
             self.advance(min(last, self.now + timedelta(seconds=MARK_S)))
+
+    def pool(self, ref: PoolRef) -> Pool:
+        """Find a pool. Raises ValueError where there is none of that name."""
+        for model in self.models:
+            for pool in model.pools:
+                if pool.ref == ref:
+                    return pool
+        known = sorted(str(pool.ref) for model in self.models for pool in model.pools)
+        raise ValueError(f"the factory has no pool {ref}; it has {known}")
+
+    def price(self, ref: PoolRef) -> None:
+        """Set what it costs to delete each replica of a pool, as an annotation would. ValueError as above."""
+        self.pool(ref).price()
 
     def scale(self, ref: PoolRef, replicas: int) -> None:
         """Set the wanted replicas of a pool, now. Raises ValueError where there is no such pool or number."""
         if replicas < 0:
             raise ValueError(f"{ref} cannot have {replicas} replicas; ask for 0 or more")
-        for model in self.models:
-            for pool in model.pools:
-                if pool.ref == ref:
-                    model.scale(pool, replicas, self._now_s)
-                    return
-        known = sorted(str(pool.ref) for model in self.models for pool in model.pools)
-        raise ValueError(f"the factory has no pool {ref}; it has {known}")
+        self.pool(ref).scale(replicas, self._now_s)
+
+    def model_of(self, replica: Replica) -> ServedModel:
+        """Give the model that a replica serves."""
+        return next(model for model in self.models if replica.pool in model.pools)
 
     def live_replicas(self) -> Iterator[tuple[Pool, Replica]]:
         """Go through the replicas whose engines answer, ready and draining, with their pools."""

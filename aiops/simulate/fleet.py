@@ -7,18 +7,24 @@ into shorter ones changes nothing.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
 import numpy as np
 
 from aiops.model.refs import Role
 from aiops.simulate.kernel.arrays import build, clear_engine, grow_engines, grow_room
+from aiops.simulate.kernel.blocks import flush
 from aiops.simulate.kernel.events import advance, call_gateway
-from aiops.simulate.kernel.interventions import fail_engine, look_next, settle_all
+from aiops.simulate.kernel.interventions import fail_engine, look_next, settle, settle_all
 from aiops.simulate.kernel.layout import (
+    ENDED,
+    FREE,
+    HOLDING,
     LEAST_LOADED,
     MORE_ARRIVALS,
     MORE_ROOM,
     NEVER,
     RANDOM,
+    RESERVED,
     ROUND_ROBIN,
     SCORED,
     Arrivals,
@@ -141,6 +147,7 @@ class VirtualFleet:
         self._fleet = build(self.pools, links, seed)
         self._source = source
         self._taken = 0
+        self._added = 0
         self._arrivals = self._no_arrivals(0 if source else NEVER)
         self._spare: list[int] = list(range(len(self._fleet.engines)))
         self.outcomes: list[Records] = []
@@ -169,6 +176,22 @@ class VirtualFleet:
     def requests(self) -> Records:
         """The records of requests, those of nobody included; see ``kernel.layout.REQUEST``."""
         return self._fleet.requests
+
+    @property
+    def arrived(self) -> int:
+        """How many requests have arrived so far."""
+        return self._taken + int(self._arrivals.cursor[0])
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing more will arrive."""
+        return int(self._arrivals.cursor[2]) == NEVER and int(self._arrivals.cursor[0]) == len(self._arrivals.arrival)
+
+    def live_requests(self) -> Records:
+        """Give the records of the requests in flight, each once."""
+        requests = self._fleet.requests
+        gone = np.isin(requests["state"], (FREE, HOLDING, ENDED, RESERVED))
+        return requests[~gone & (requests["status"] < 0)]
 
     def waiting(self, number: int) -> int:
         """Count who waits in an engine's queue, those whose KV is on its way excepted."""
@@ -206,18 +229,25 @@ class VirtualFleet:
         if self.in_flight:
             raise ValueError(f"{self.in_flight} requests can never be answered: no engine is ready for them")
 
+    def stop_arrivals(self) -> None:
+        """Let nothing arrive from now on."""
+        self._taken, self._source = self.arrived, None
+        self._arrivals = self._no_arrivals(NEVER)
+
     def settle(self) -> None:
         """Bring the engines' records to the present."""
         settle_all(self._fleet, self.now_ps)
 
     def add_engine(self, pool: int) -> int:
-        """Add an engine that takes no requests yet; give its number."""
+        """Add an engine that takes no requests yet; give its number, which goes to another once it is removed."""
         if not self._spare:
             before = len(self._fleet.engines)
             self._fleet = grow_engines(self._fleet)
             self._spare = list(range(before, len(self._fleet.engines)))
         number = self._spare.pop(0)
         clear_engine(self._fleet, number, pool, self.pools[pool].engines.blocks)
+        self._fleet.engines[number]["incarnation"] = self._added
+        self._added += 1
         return number
 
     def open(self, number: int) -> None:
@@ -257,6 +287,21 @@ class VirtualFleet:
         self._fleet.engines[number]["slow"] = round(times_slower * FULL_SPEED)
         if self._fleet.engines[number]["flying"]:
             look_next(self._fleet, number, self.now_ps)
+
+    def stick(self, pool: int, number: int, share: float) -> None:
+        """Send a share of a pool's requests to one engine, whatever the router says; none with share 0."""
+        self._fleet.pools[pool]["stuck_engine"] = number if share else -1
+        self._fleet.pools[pool]["stuck_share"] = share
+
+    def flush(self, number: int) -> None:
+        """Let an engine forget the blocks of its prefix cache that no request holds."""
+        settle(self._fleet, number, self.now_ps)
+        flush(self._fleet.engines[number], self._fleet.nodes[number], self._fleet.table[number])
+
+    def set_link(self, ps_per_token: int, latency_ps: int) -> None:
+        """Set what KV transfers take that start from now on."""
+        self._fleet.world[0]["transfer_per_token"] = ps_per_token
+        self._fleet.world[0]["transfer_latency"] = latency_ps
 
     def idle(self, number: int) -> bool:
         """Whether an engine has nothing left to do and nobody will come for its KV."""

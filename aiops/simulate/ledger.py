@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiops.model.policy import Objectives
-from aiops.simulate.request import Request
+from aiops.simulate.kernel.layout import COMPLETED, FAILED, PREFILLED, REFUSED, TIMED_OUT, Records
+from aiops.simulate.requests import PS
 
 MARK_S = 15.0  # how often the latest requests are put together
 KEPT_S = 300.0  # how long they are kept
@@ -15,7 +16,7 @@ KEPT_S = 300.0  # how long they are kept
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What happened in the time up to ``end_s``: ``arrived`` so far, and the requests that ended, a row of
+    """What happened in the time up to ``end_s``: ``arrived`` so far, and the requests that were answered, a row of
     (TTFT s, mean ITL s, prompt tokens, output tokens) each."""
 
     end_s: float
@@ -31,42 +32,55 @@ class Ledger:
 
     def __init__(self, objectives: Objectives) -> None:
         self.objectives = objectives
-        self._ttft_bound_s = objectives.ttft.bound_s
-        self._itl_bound_s = objectives.itl.bound_s
-        self.arrived = 0
+        self._ttft_bound_ps = objectives.ttft.bound_s * PS
+        self._itl_bound_ps = objectives.itl.bound_s * PS
         self.finished = 0
+        self.failed = 0
+        self.refused = 0
+        self.timed_out = 0
         self.hits = 0
-        self._ended: list[tuple[float, float, int, int]] = []
+        self._ended: list[NDArray[np.float64]] = []
         self._chunks: deque[Chunk] = deque([Chunk(0.0, 0, np.empty((0, 4)))])
 
-    def finish(self, request: Request, now_s: float) -> None:
-        """Count a request whose last token has reached the client."""
-        ttft_s = request.first_token_s - request.arrival_s
-        itl_s = (now_s - request.first_token_s) / (request.output - 1) if request.output > 1 else 0.0
-        self.finished += 1
-        if ttft_s <= self._ttft_bound_s and itl_s <= self._itl_bound_s:
-            self.hits += 1
-        self._ended.append((ttft_s, itl_s, request.prompt, request.output))
+    def take(self, rows: Records) -> None:
+        """Count requests that have ended."""
+        counts = np.bincount(rows["kind"], minlength=PREFILLED + 1)
+        self.finished += int(counts[COMPLETED])
+        self.failed += int(counts[FAILED])
+        self.refused += int(counts[REFUSED])
+        self.timed_out += int(counts[TIMED_OUT])
+        done = rows[rows["kind"] == COMPLETED]
+        ttft_ps = done["first_token"] - done["arrival"]
+        itl_ps = (done["finish"] - done["first_token"]) / np.maximum(done["output"] - 1, 1)
+        self.hits += int(np.count_nonzero((ttft_ps <= self._ttft_bound_ps) & (itl_ps <= self._itl_bound_ps)))
+        self._ended.append(np.column_stack([ttft_ps / PS, itl_ps / PS, done["prompt"], done["output"]]))
 
-    def overdue(self, request: Request, now_s: float) -> bool:
-        """Whether a request in flight can be no hit any more."""
-        if min(request.first_token_s, now_s) - request.arrival_s > self._ttft_bound_s:
-            return True
-        return now_s - request.first_token_s > self._itl_bound_s * (request.output - 1)
+    @property
+    def ended(self) -> int:
+        """How many requests have ended, however."""
+        return self.finished + self.failed + self.refused + self.timed_out
 
-    def mark(self, now_s: float) -> None:
-        """Put the latest requests together and forget the oldest."""
-        ended = np.array(self._ended, dtype=np.float64).reshape(-1, 4)
-        self._chunks.append(Chunk(now_s, self.arrived, ended))
+    def overdue(self, requests: Records, now_ps: int) -> int:
+        """Count the requests in flight that can be no hit any more."""
+        first_ps = requests["first_token"]
+        begun = first_ps >= 0
+        late = np.where(begun, first_ps, now_ps) - requests["arrival"] > self._ttft_bound_ps
+        slow = now_ps - first_ps > self._itl_bound_ps * (requests["output"] - 1)
+        return int(np.count_nonzero(late | (begun & slow)))
+
+    def mark(self, now_s: float, arrived: int) -> None:
+        """Put the latest requests together and forget the oldest; ``arrived`` is how many came so far."""
+        ended = np.concatenate(self._ended) if self._ended else np.empty((0, 4))
+        self._chunks.append(Chunk(now_s, arrived, ended))
         self._ended = []
         while self._chunks[1].end_s <= now_s - KEPT_S:
             self._chunks.popleft()
 
-    def window(self, now_s: float, length_s: float) -> tuple[float, int, NDArray[np.float64]]:
-        """Look back over about ``length_s``, in whole marks: the seconds, what arrived, the ended requests' rows."""
+    def window(self, now_s: float, length_s: float, arrived: int) -> tuple[float, int, NDArray[np.float64]]:
+        """Look back over about ``length_s``, in whole marks: the seconds, what arrived, the answered requests' rows."""
         if self._chunks[-1].end_s < now_s:
-            self.mark(now_s)
+            self.mark(now_s, arrived)
         chunks = list(self._chunks)
         first = max((i for i, chunk in enumerate(chunks) if chunk.end_s <= now_s - length_s), default=0)
         ended = np.concatenate([chunk.ended for chunk in chunks[first + 1 :]] or [np.empty((0, 4))])
-        return now_s - chunks[first].end_s, self.arrived - chunks[first].arrived, ended
+        return now_s - chunks[first].end_s, arrived - chunks[first].arrived, ended

@@ -38,18 +38,19 @@ class FactoryObserver:
         return Snapshot(at=self._factory.now, models=models)
 
     def _model(self, model: ServedModel, now_s: float) -> ModelSnapshot:
-        pools = tuple(self._pool(pool, now_s) for pool in model.pools)
+        model.settle()
+        pools = tuple(self._pool(model, pool, now_s) for pool in model.pools)
         return ModelSnapshot(
             ref=model.ref, pools=pools, demand=_demand(model, pools, now_s), latency=_latency(model, now_s)
         )
 
-    def _pool(self, pool: Pool, now_s: float) -> PoolSnapshot:
+    def _pool(self, model: ServedModel, pool: Pool, now_s: float) -> PoolSnapshot:
         return PoolSnapshot(
             pool=pool.ref,
             role=pool.role,
             variant=pool.variant,
             current=pool.wanted,
-            replicas=tuple(_sample(replica, now_s) for replica in pool.ready),
+            replicas=tuple(_sample(model, replica, now_s) for replica in pool.in_state(ReplicaState.READY)),
             starting=tuple(
                 StartingReplica(replica.name, self._factory.time(replica.ordered_at_s), scheduled=True)
                 for replica in pool.in_state(ReplicaState.STARTING)
@@ -59,19 +60,19 @@ class FactoryObserver:
         )
 
 
-def _sample(replica: Replica, now_s: float) -> ReplicaSample:
-    engine = replica.engine
-    present = read_counters(engine, now_s)
-    added = present.since(_baseline(replica, now_s))
-    seconds = added.at_s
+def _sample(model: ServedModel, replica: Replica, now_s: float) -> ReplicaSample:
+    fleet, number, prefill = model.fleet, replica.engine, replica.pool.role is Role.PREFILL
+    present = read_counters(fleet.engines, number, now_s, prefill=prefill)
+    added = present.since(_baseline(model, replica, now_s, prefill=prefill))
+    seconds, settings = added.at_s, fleet.pools[replica.pool.number].engines
     return ReplicaSample(
         name=replica.name,
         age=timedelta(seconds=now_s - replica.ready_at_s),
-        running=engine.running,
-        waiting=len(engine.waiting) + engine.deferred,
-        kv_usage_ratio=engine.kv_used_tokens(now_s) / engine.settings.kv_tokens,
-        kv_tokens=engine.settings.kv_tokens,
-        preemptions_per_s=0.0 if seconds else None,
+        running=float(fleet.engines[number]["running"]),
+        waiting=float(fleet.waiting(number) + fleet.fetching(number)),
+        kv_usage_ratio=fleet.used_blocks(number) / settings.blocks,
+        kv_tokens=settings.kv_tokens,
+        preemptions_per_s=_over(added.preemptions, seconds),
         prefix_queries_tok_per_s=_over(added.queried_tokens, seconds),
         prefix_hits_tok_per_s=_over(added.hit_tokens, seconds),
         prompt_tok_per_s=_over(added.prompt_tokens, seconds),
@@ -82,17 +83,19 @@ def _sample(replica: Replica, now_s: float) -> ReplicaSample:
     )
 
 
-def _baseline(replica: Replica, now_s: float) -> Counters:
+def _baseline(model: ServedModel, replica: Replica, now_s: float, *, prefill: bool) -> Counters:
     """Give the latest counters that are a window old; of a younger replica, the zeros it began with."""
-    old = [mark for mark in replica.marks if mark.at_s <= now_s - RATE_WINDOW_S]
-    return old[-1] if old else Counters(replica.ready_at_s)
+    for at_s, engines in reversed(model.marks):
+        if replica.ready_at_s <= at_s <= now_s - RATE_WINDOW_S:
+            return read_counters(engines, replica.engine, at_s, prefill=prefill)
+    return Counters(replica.ready_at_s)
 
 
 def _demand(model: ServedModel, pools: tuple[PoolSnapshot, ...], now_s: float) -> TokenDemand | None:
-    seconds, arrived, _ = model.ledger.window(now_s, RATE_WINDOW_S)
+    seconds, arrived, _ = model.ledger.window(now_s, RATE_WINDOW_S, model.fleet.arrived)
     if not seconds:
         return None
-    _, _, ended = model.ledger.window(now_s, KEPT_S)
+    _, _, ended = model.ledger.window(now_s, KEPT_S, model.fleet.arrived)
     waiting = {pool.role: _waiting(pool) for pool in model.pools}
     computing = [replica for pool in pools if pool.role is not Role.DECODE for replica in pool.replicas]
     queries = sum(replica.prefix_queries_tok_per_s or 0.0 for replica in computing)
@@ -112,11 +115,11 @@ def _demand(model: ServedModel, pools: tuple[PoolSnapshot, ...], now_s: float) -
 
 def _waiting(pool: Pool) -> float:
     """Count what waits for a place, at the gateway and in the engines; KV that is on its way waits for none."""
-    return float(len(pool.queue) + sum(len(replica.engine.waiting) for replica in pool.replicas))
+    return float(pool.queued + sum(pool.fleet.waiting(replica.engine) for replica in pool.replicas if replica.live))
 
 
 def _latency(model: ServedModel, now_s: float) -> Latency:
-    _, _, ended = model.ledger.window(now_s, RATE_WINDOW_S)
+    _, _, ended = model.ledger.window(now_s, RATE_WINDOW_S, model.fleet.arrived)
     if not len(ended):
         return Latency()
     objectives = model.ledger.objectives

@@ -1,18 +1,38 @@
 """What a factory is made of, as its YAML document says it."""
 
-from enum import StrEnum
-
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from aiops.model.policy import ColdStart, Duration
+from aiops.model.policy import ColdStart, Duration, PositiveDuration
 from aiops.model.quantity import parse_duration
 from aiops.model.refs import ModelRef, Role
+from aiops.simulate.fleet import RouterKind
+from aiops.simulate.load.spec import LoadSpec
 
 
 class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class EngineSpec(_Spec):
+    """The engines' flags, in vLLM's words and with its defaults; those that are None come from the profile.
+
+    ``prefix_caching`` is on where the load shares content, unless it is said. ``stop_tokens``: answers end at a stop
+    token, which the scheduler cannot foresee, instead of at a length that it knows.
+    """
+
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    max_num_batched_tokens: int | None = Field(default=None, ge=1)
+    kv_tokens: int | None = Field(default=None, ge=1)
+    block_size: int = Field(default=16, ge=1)
+    prefix_caching: bool | None = None
+    async_scheduling: bool = True
+    stop_tokens: bool = False
+    long_prefill_token_threshold: int = Field(default=0, ge=0)
+    long_prefill_token_threshold_adaptive: bool = False
+    watermark: float = Field(default=0.0, ge=0, lt=1)
+    scheduler_reserve_full_isl: bool = True
 
 
 class PoolSpec(_Spec):
@@ -23,79 +43,39 @@ class PoolSpec(_Spec):
     replicas: int = Field(default=1, ge=0)
     profile: str = Field(min_length=1)
     variant: str | None = None
-
-
-class RouterKind(StrEnum):
-    """How a request finds its replica."""
-
-    LEAST_LOADED = "least_loaded"
-    """The least pending work: requests, or prompt tokens where the role is prefill."""
-    ROUND_ROBIN = "round_robin"
-    """Each in turn."""
-    STICKY = "sticky"
-    """A share ``affinity`` of the requests to the oldest replica, the rest to the least loaded."""
+    engine: EngineSpec = EngineSpec()
 
 
 class RouterSpec(_Spec):
-    """The router, and how much it clings (sticky only)."""
+    """The router in front of each pool.
+
+    ``prefix_weight``, ``queue_weight`` and ``kv_weight`` are those of kind ``scored``, like llm-d's endpoint picker. A
+    share ``affinity`` of the requests clings to the oldest replica (0: none), whatever the kind. Flow control: an
+    engine with ``max_waiting`` requests waiting gets none, they wait at the gateway, and where ``max_queued`` do, more
+    are refused; None is no limit.
+    """
 
     kind: RouterKind = RouterKind.LEAST_LOADED
-    affinity: float = Field(default=0.9, ge=0, le=1)
+    prefix_weight: float = Field(default=3.0, ge=0)
+    queue_weight: float = Field(default=2.0, ge=0)
+    kv_weight: float = Field(default=2.0, ge=0)
+    affinity: float = Field(default=0.0, ge=0, le=1)
+    max_waiting: int | None = Field(default=None, ge=1)
+    max_queued: int | None = Field(default=None, ge=1)
 
 
 class TransferSpec(_Spec):
-    """What pulling the KV of a prompt from a prefill to a decode replica takes."""
+    """What pulling the KV of a prompt from a prefill to a decode replica takes; pulls queue at the receiver."""
 
     latency: Duration = parse_duration("5ms")
     seconds_per_token: float = Field(default=6.6e-6, ge=0, description="KV bytes a token over bytes a second")
 
 
-class LengthSpec(_Spec):
-    """Lognormal token counts: arithmetic mean, standard deviation of the logarithm, and a cap."""
-
-    mean: float = Field(gt=0)
-    spread: float = Field(default=0.0, ge=0, le=3)
-    max: int = Field(default=16384, ge=1)
-
-    @property
-    def longest(self) -> int:
-        """The most tokens that can be drawn."""
-        return self.max if self.spread else min(self.max, max(1, round(self.mean)))
-
-
-class WorkloadSpec(_Spec):
-    """Poisson arrivals over a day curve (UTC), and the sizes of requests.
-
-    The rate rests at ``night_ratio`` × peak, climbs to its peak in the ``ramp_hours`` before ``peak_hour`` and falls
-    back in the ``fall_hours`` after it; ``requests_per_s`` is its mean over a day. ``prefix_share`` of each prompt is
-    shared with others, and hits the prefix cache of a replica that has served ``warmup_tokens`` prompt tokens (before
-    that, in proportion).
-    """
-
-    requests_per_s: float = Field(gt=0)
-    night_ratio: float = Field(default=1.0, ge=0, le=1)
-    peak_hour: float = Field(default=12.0, ge=0, lt=24)
-    ramp_hours: float = Field(default=5.0, gt=0)
-    fall_hours: float = Field(default=11.0, gt=0)
-    input_tokens: LengthSpec
-    output_tokens: LengthSpec
-    prefix_share: float = Field(default=0.0, ge=0, lt=1)
-    warmup_tokens: int = Field(default=1_000_000, ge=1)
-
-    @model_validator(mode="after")
-    def _one_day(self) -> "WorkloadSpec":
-        if self.ramp_hours + self.fall_hours > 24:
-            raise ValueError(f"rampHours {self.ramp_hours:g} and fallHours {self.fall_hours:g} exceed a day together")
-        return self
-
-    @property
-    def longest(self) -> int:
-        """The most tokens that a request can have, prompt and answer."""
-        return self.input_tokens.longest + self.output_tokens.longest
-
-
 class FactorySpec(_Spec):
-    """One model, the pools that serve it and the load that comes; without a workload nothing arrives."""
+    """One model, the pools that serve it and the load that comes; without a workload nothing arrives.
+
+    Clients leave ``timeout`` after their request's arrival, by default never.
+    """
 
     model: str = Field(default="model", min_length=1)
     namespace: str = Field(default="default", min_length=1)
@@ -103,8 +83,9 @@ class FactorySpec(_Spec):
     router: RouterSpec = RouterSpec()
     cold_start: ColdStart = ColdStart()
     transfer: TransferSpec = TransferSpec()
+    timeout: PositiveDuration | None = None
     max_model_len: int = Field(default=32768, gt=1)
-    workload: WorkloadSpec | None = None
+    workload: LoadSpec | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "FactorySpec":
@@ -113,9 +94,10 @@ class FactorySpec(_Spec):
             raise ValueError(f"pools must be one of role both, or one prefill and one decode, not {[*map(str, roles)]}")
         if len({pool.name for pool in self.pools}) < len(self.pools):
             raise ValueError(f"two pools have the same name: {[pool.name for pool in self.pools]}")
-        if self.workload is not None and self.workload.longest > self.max_model_len:
+        longest = self.workload.longest if self.workload is not None else None
+        if longest is not None and longest > self.max_model_len:
             raise ValueError(
-                f"the longest request, {self.workload.longest} tokens, exceeds maxModelLen {self.max_model_len}: raise "
+                f"the longest request, {longest} tokens, exceeds maxModelLen {self.max_model_len}: raise "
                 f"that or lower the max of inputTokens or outputTokens"
             )
         return self

@@ -23,11 +23,13 @@ class RequestTotals:
     """What became of requests.
 
     A hit had its TTFT and its mean ITL within the objectives. ``overdue`` are in flight and can be no hit any more;
-    ``attainment_ratio`` is hits over those whose fate is known (finished and overdue), None before the first.
+    ``lost`` failed, were refused or timed out. ``attainment_ratio`` is hits over those whose fate is known (finished,
+    overdue and lost), None before the first.
     """
 
     requests: int
     finished: int
+    lost: int
     overdue: int
     hits: int
     attainment_ratio: float | None
@@ -70,6 +72,7 @@ def summarize(models: tuple[ServedModel, ...], now_s: float) -> FactorySummary:
         requests=_request_totals(
             sum(each.requests for each in requests),
             sum(each.finished for each in requests),
+            sum(each.lost for each in requests),
             sum(each.overdue for each in requests),
             sum(each.hits for each in requests),
         ),
@@ -82,9 +85,10 @@ def summarize(models: tuple[ServedModel, ...], now_s: float) -> FactorySummary:
 
 
 def _model_totals(model: ServedModel, now_s: float) -> ModelTotals:
-    ledger = model.ledger
-    overdue = sum(ledger.overdue(request, now_s) for request in model.in_flight())
-    requests = _request_totals(ledger.arrived, ledger.finished, overdue, ledger.hits)
+    ledger, fleet = model.ledger, model.fleet
+    lost = ledger.failed + ledger.refused + ledger.timed_out
+    overdue = ledger.overdue(fleet.live_requests(), fleet.now_ps)
+    requests = _request_totals(fleet.arrived, ledger.finished, lost, overdue, ledger.hits)
     return ModelTotals(model.ref, requests, tuple(_pool_totals(pool, now_s) for pool in model.pools))
 
 
@@ -93,6 +97,6 @@ def _pool_totals(pool: Pool, now_s: float) -> PoolTotals:
     return PoolTotals(pool.ref, hours, hours * pool.gpus, pool.scale_events, pool.cancelled_orders)
 
 
-def _request_totals(requests: int, finished: int, overdue: int, hits: int) -> RequestTotals:
-    known = finished + overdue
-    return RequestTotals(requests, finished, overdue, hits, hits / known if known else None)
+def _request_totals(requests: int, finished: int, lost: int, overdue: int, hits: int) -> RequestTotals:
+    known = finished + lost + overdue
+    return RequestTotals(requests, finished, lost, overdue, hits, hits / known if known else None)

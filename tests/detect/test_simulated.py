@@ -12,7 +12,7 @@ from aiops.model.profile import CapacityProfile
 from aiops.observe.packaged import packaged
 from aiops.simulate.factory import Factory
 from aiops.simulate.observer import FactoryObserver
-from aiops.simulate.spec import FactorySpec, RouterKind, RouterSpec, read_factory
+from aiops.simulate.spec import FactorySpec, RouterSpec, read_factory
 
 PROFILE = "llama-8b-h100-tp1"
 SKEW, SATURATION = DetectionKind.ROUTING_SKEW, DetectionKind.SATURATION
@@ -59,7 +59,7 @@ def test_a_busy_hour_is_no_trouble(seed):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_sticky_router_is_told(seed):
-    sticky = RouterSpec(kind=RouterKind.STICKY, affinity=0.8)
+    sticky = RouterSpec(affinity=0.8)
     kinds = found(chat(router=sticky), 20, seed, lambda minute: 3)
     assert SKEW in kinds
     assert SATURATION not in kinds

@@ -86,8 +86,90 @@ def test_no_time_is_ever_negative_or_zero(first: float, second: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "batch", "context", "milliseconds"),
+    [
+        pytest.param(
+            [{"context": 1000, "batch": [16], "itlMs": [1]}, {"context": 2000, "batch": [16], "itlMs": [9]}],
+            16,
+            500,
+            0.0005 + 1 / 2,
+            id="below the first context on a line to a thousandth, where the table's own would go below 0",
+        ),
+        pytest.param(
+            [{"context": 1000, "batch": [16], "itlMs": [9]}, {"context": 2000, "batch": [16], "itlMs": [8]}],
+            16,
+            9000,
+            8,
+            id="beyond the last context no further down",
+        ),
+        pytest.param([{"context": 9, "batch": [8, 16], "itlMs": [7, 6]}], 99, 9, 6, id="nor beyond the last batch"),
+        pytest.param(
+            [{"context": 9, "batch": [8, 16], "itlMs": [1, 9]}], 1, 9, 0.001, id="below the first batch above 0"
+        ),
+    ],
+)
+def test_outside_the_table_a_step_stays_above_0_and_never_falls_with_more_work(
+    changes: list[dict[str, Any]], batch: float, context: float, milliseconds: float
+) -> None:
+    profile = CapacityProfile.model_validate(changed(decode=changes))
+    assert profile.step_s(batch, context) * 1000 == pytest.approx(milliseconds, rel=1e-3)
+
+
+def test_what_a_step_is_made_of_may_be_told_too() -> None:
+    plain = changed(
+        step={
+            "tokens": [1, 512, 2048],
+            "ms": [10, 20, 80],
+            "graphTokens": [1, 256, 512],
+            "hostMsPerSequence": 0.01,
+            "contextNs": 90,
+            "pairNs": 1.5,
+        },
+        tokenizer={"fixedMs": 3, "perTokenUs": 0.5},
+    )
+    profile = CapacityProfile.model_validate(plain)
+
+    assert profile.step is not None
+    assert (profile.step.host_ms_per_sequence, profile.step.context_ns, profile.step.pair_ns) == (0.01, 90, 1.5)
+    assert (profile.tokenizer.fixed_ms, profile.tokenizer.per_token_us) == (3, 0.5)
+    assert PROFILE.step is None
+    assert (PROFILE.tokenizer.fixed_ms, PROFILE.tokenizer.per_token_us) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "milliseconds"),
+    [
+        pytest.param(1, 10, id="a graph of its own size"),
+        pytest.param(2, 10 + 10 * 255 / 511, id="padded to the next graph"),
+        pytest.param(512, 20, id="the largest graph"),
+        pytest.param(513, 20 + 60 / 1536, id="beyond it as it is"),
+        pytest.param(4096, 160, id="beyond the table along its last segment"),
+    ],
+)
+def test_a_step_is_padded_to_the_engines_graphs(tokens: int, milliseconds: float) -> None:
+    step = {"tokens": [1, 512, 2048], "ms": [10, 20, 80], "graphTokens": [1, 256, 512]}
+    profile = CapacityProfile.model_validate(changed(step=step))
+
+    assert profile.step is not None
+    assert profile.step.table_s(tokens) * 1000 == pytest.approx(milliseconds)
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
+        pytest.param(
+            {"step": {"tokens": [1, 2], "ms": [1]}},
+            "step.tokens has 2 values and step.ms has 1; they are pairs",
+            id="a step's columns of different length",
+        ),
+        pytest.param(
+            {"step": {"tokens": [1], "ms": [1], "graphTokens": [8, 4]}},
+            "step.graphTokens must ascend strictly",
+            id="graphs out of order",
+        ),
+        pytest.param(
+            {"step": {"tokens": [1], "ms": [1], "pairNs": -1}}, "greater than or equal to 0", id="less than 0"
+        ),
         pytest.param(
             {"prefill": {"isl": [1, 2], "ttftMs": [1]}},
             "prefill.isl has 2 values and prefill.ttftMs has 1; they are pairs",
@@ -122,10 +204,12 @@ def test_a_table_that_cannot_be_read_says_why(fields: dict[str, Any], message: s
 
 def test_a_table_that_is_not_monotone_is_a_warning() -> None:
     rows = [{"context": 500, "batch": [1, 2, 3], "itlMs": [6, 8, 7]}]
-    profile = CapacityProfile.model_validate(changed(prefill={"isl": [1, 2], "ttftMs": [9, 8]}, decode=rows))
+    step = {"tokens": [1, 2], "ms": [5, 4]}
+    profile = CapacityProfile.model_validate(changed(prefill={"isl": [1, 2], "ttftMs": [9, 8]}, decode=rows, step=step))
 
     assert profile.warnings() == (
         "prefill.ttftMs does not ascend: [9.0, 8.0]",
+        "step.ms does not ascend: [5.0, 4.0]",
         "decode.itlMs at context 500 does not ascend: [6.0, 8.0, 7.0]",
     )
 

@@ -19,14 +19,15 @@ def arrivals(made: Factory) -> int:
 def check(made: Factory) -> None:
     """What must hold at any time."""
     for model in made.models:
-        in_flight = list(model.in_flight())
-        assert len({id(request) for request in in_flight}) == len(in_flight)
-        assert model.ledger.arrived == model.ledger.finished + len(in_flight), "a request was lost or doubled"
+        model.settle()
+        in_flight = model.fleet.live_requests()["number"].tolist()
+        assert len(set(in_flight)) == len(in_flight) == model.fleet.in_flight
+        assert model.fleet.arrived == model.ledger.ended + len(in_flight), "a request was lost or doubled"
     for pool, replica in made.live_replicas():
-        engine = replica.engine
-        assert 0 <= engine.kv_used_tokens(made.now_s) <= engine.reserved_tokens <= engine.settings.kv_tokens
-        assert engine.running + engine.deferred <= engine.settings.max_num_seqs
-        assert engine.load >= 0, pool
+        settings = pool.fleet.pools[pool.number].engines
+        assert 0 <= pool.fleet.used_blocks(replica.engine) <= settings.blocks
+        assert pool.fleet.engines[replica.engine]["running"] <= settings.max_num_seqs
+        assert pool.fleet.engines[replica.engine]["load"] >= 0, pool
 
 
 MOVES = st.lists(st.tuples(st.floats(0.1, 30), st.integers(0, 1), st.integers(0, 5)), min_size=1, max_size=12)
@@ -34,7 +35,7 @@ MOVES = st.lists(st.tuples(st.floats(0.1, 30), st.integers(0, 1), st.integers(0,
 
 @given(
     kind=st.sampled_from(sorted(ROLES)),
-    router=st.sampled_from(["least_loaded", "round_robin", "sticky"]),
+    router=st.sampled_from(["least_loaded", "round_robin", "random", "scored"]),
     requests_per_s=st.floats(0.5, 25),
     share=st.sampled_from([0.0, 0.4]),
     kv_tokens=st.sampled_from([4400, 20_000]),
@@ -68,7 +69,9 @@ def test_no_request_is_lost_and_no_cache_overflows_whatever_is_scaled(
     check(made)
     total = made.summary().requests
     assert total.finished == total.requests
-    assert all(replica.engine.empty and not replica.engine.reserved_tokens for _, replica in made.live_replicas())
+    for pool, replica in made.live_replicas():
+        assert pool.fleet.idle(replica.engine)
+        assert pool.fleet.used_blocks(replica.engine) == 0
 
 
 @pytest.mark.parametrize("kind", sorted(ROLES))
@@ -93,9 +96,9 @@ def test_what_arrives_depends_on_no_decision_and_on_no_other_model() -> None:
     run(large, 300)
     large.scale(PoolRef("default", "Deployment", "pool"), 1)
     run(large, 300)
-    assert small.models[0].ledger.arrived == large.models[0].ledger.arrived
+    assert small.models[0].fleet.arrived == large.models[0].fleet.arrived
     ended = [
-        {(row[2], row[3]) for row in made.models[0].ledger.window(made.now_s, 300)[2].tolist()}
+        {(row[2], row[3]) for row in made.models[0].ledger.window(made.now_s, 300, 0)[2].tolist()}
         for made in (small, large)
     ]
     assert len(ended[0] & ended[1]) > 0.9 * min(map(len, ended))
@@ -115,39 +118,43 @@ def test_more_replicas_never_worsen_attainment_beyond_noise(kind: str) -> None:
     assert ratios[-1] > 0.95, "the range spans overload and plenty"
 
 
-def test_roles_hand_over_and_the_transfer_delays_the_second_token_alone() -> None:
+def test_roles_hand_over_and_the_first_token_comes_after_the_transfer_and_a_decode_step() -> None:
     load = {"requestsPerS": 0.05, "inputTokens": {"mean": 400}, "outputTokens": {"mean": 11}}
     made = factory(pair(1, 1, transfer={"latency": "200ms", "secondsPerToken": 0.001}, workload=load))
     run(made, 600)
     profile = small_profile()
-    _, _, ended = made.models[0].ledger.window(600, 300)
-    steps_s = sum(profile.step_s(1, 400 + token) for token in range(1, 11))
+    _, _, ended = made.models[0].ledger.window(600, 300, 0)
+    steps_s = [profile.step_s(1, 400 + token) for token in range(11)]
     assert len(ended) > 5
-    assert ended[:, 0].min() == pytest.approx(profile.prefill_s(400))
-    assert ended[:, 1].min() == pytest.approx((0.2 + 0.4 + steps_s) / 10)
-    prefill, decode = made.models[0].pools
-    assert prefill.replicas[0].engine.pulled_tokens == decode.replicas[0].engine.computed_tokens == 0
-    assert prefill.replicas[0].engine.finished == decode.replicas[0].engine.finished == made.summary().requests.finished
+    assert ended[:, 0].min() == pytest.approx(profile.prefill_s(400) + 0.2 + 0.4 + steps_s[0])
+    assert ended[:, 1].min() == pytest.approx(sum(steps_s[1:]) / 10)
+    prefill, decode = (pool.fleet.engines[pool.replicas[0].engine] for pool in made.models[0].pools)
+    finished = made.summary().requests.finished
+    assert prefill["pulled"] == decode["computed"] == 0
+    assert prefill["computed"] == decode["pulled"] == 400 * finished
+    assert prefill["finished"] == decode["finished"] == finished
 
 
 def test_prompts_stay_in_prefill_memory_until_they_are_pulled() -> None:
     made = factory(pair(1, 0, workload=workload(4, output=20)))
     run(made, 120)
-    prefill = made.models[0].pools[0].replicas[0].engine
-    assert prefill.held_tokens > 10_000
-    assert prefill.waiting, "its cache is full of prompts that nobody pulls"
+    pool = made.models[0].pools[0]
+    engine = pool.replicas[0].engine
+    assert pool.fleet.used_blocks(engine) * 16 > 10_000
+    assert pool.fleet.waiting(engine), "its cache is full of prompts that nobody pulls"
     check(made)
 
 
-def test_a_sticky_router_makes_one_replica_hot_while_others_idle() -> None:
-    def busiest_share(kind: str) -> float:
-        made = run(factory(aggregated(4, router={"kind": kind, "affinity": 0.95}, workload=workload(6))), 300)
-        finished = [replica.engine.finished for replica in made.models[0].pools[0].replicas]
+def test_requests_that_cling_make_one_replica_hot_while_others_idle() -> None:
+    def busiest_share(**router: object) -> float:
+        made = run(factory(aggregated(4, router=router, workload=workload(6))), 300)
+        made.models[0].settle()
+        finished = [int(made.models[0].fleet.engines[n.engine]["finished"]) for n in made.models[0].pools[0].replicas]
         return max(finished) / sum(finished)
 
-    assert busiest_share("sticky") > 0.9
-    assert busiest_share("least_loaded") < 0.35
-    assert busiest_share("round_robin") == pytest.approx(0.25, abs=0.01)
+    assert busiest_share(affinity=0.95) > 0.9
+    assert busiest_share(kind="least_loaded") < 0.35
+    assert busiest_share(kind="round_robin") == pytest.approx(0.25, abs=0.01)
 
 
 def test_a_request_that_has_waited_too_long_is_a_miss_before_it_ends() -> None:

@@ -9,7 +9,7 @@ from aiops.model.refs import ModelRef, PoolRef, Role
 from aiops.model.snapshot import Snapshot
 from aiops.simulate.actuator import FactoryActuator
 from aiops.simulate.observer import FactoryObserver
-from tests.simulate.factories import START, aggregated, factory, pair, run, workload
+from tests.simulate.factories import START, aggregated, factory, pair, run, small_profile, workload
 
 POOL = PoolRef("default", "Deployment", "pool")
 
@@ -19,23 +19,25 @@ def decision(desired: int | None, pool: PoolRef = POOL) -> Decision:
 
 
 def test_rates_are_those_of_the_last_minute() -> None:
-    made = run(factory(aggregated(2, workload=workload(10, output=40, prefixShare=0.5, warmupTokens=1))), 600)
+    load = workload(10, output=40, prefixes={"count": 1, "tokens": 160})
+    made = run(factory(aggregated(2, workload=load), profile=small_profile(kvTokens=40_000)), 600)
     model = FactoryObserver(made).observe().models[0]
     demand = model.demand
     assert demand is not None
     assert demand.source is DemandSource.GATEWAY
     assert demand.requests_per_s == pytest.approx(10, rel=0.2)
-    assert demand.input_tokens_per_request == pytest.approx(400, rel=0.1)
+    assert demand.input_tokens_per_request == pytest.approx(410, rel=0.1)
     assert demand.output_tokens_per_request == pytest.approx(40, rel=0.1)
-    assert demand.cached_ratio == pytest.approx(0.48, abs=0.02)
+    shared = 160 / (demand.input_tokens_per_request or 0)
+    assert demand.cached_ratio == pytest.approx(shared, abs=0.03)
     assert demand.prefill_backlog_requests is None
     pool = model.pools[0]
     assert pool.total("finished_per_s") == pytest.approx(demand.requests_per_s, rel=0.1)
     assert pool.total("generation_tok_per_s") == pytest.approx(demand.requests_per_s * 40, rel=0.2)
-    assert pool.total("prompt_tok_per_s") == pytest.approx(demand.requests_per_s * 400, rel=0.2)
+    assert pool.total("prompt_tok_per_s") == pytest.approx(demand.requests_per_s * 410, rel=0.2)
     for replica in pool.replicas:
         assert replica.age == timedelta(seconds=600)
-        assert replica.prefix_hit_ratio == pytest.approx(0.48, abs=0.02)
+        assert replica.prefix_hit_ratio == pytest.approx(shared, abs=0.03)
         assert 0.015 < (replica.itl_mean_s or 0) < 0.05
         assert 0.02 < (replica.ttft_mean_s or 0) < 0.5
     assert model.latency.ttft_attainment_ratio == 1.0

@@ -29,9 +29,12 @@ def _cache_directory() -> str:
 
 
 if "NUMBA_CACHE_DIR" not in os.environ:
-    numba.config.CACHE_DIR = _cache_directory()
+    numba.config.CACHE_DIR = _cache_directory()  # type: ignore[attr-defined]  # numba sets its own by name
 
 
 def compiled(function: Function) -> Function:
     """Compile a function for the types of its first call; it gives up the interpreter's lock while it runs."""
-    return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+    # No counting of references: nothing here makes an array, and counting those that are handed on takes longer than
+    # the work. The flag is numba's own, for its compiled parts, and not in its typed signature.
+    compile_it = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
+    return cast("Function", compile_it(function))

@@ -23,6 +23,7 @@ from aiops.simulate.kernel.layout import (
     QUEUED,
     REACHED,
     REFUSED,
+    RESERVED,
     RUNNING,
     TIMES,
     WAITING,
@@ -113,6 +114,7 @@ def _arrive(fleet: Fleet, arrivals: Arrivals, i: int) -> None:
         partner.number, partner.arrival, partner.prompt = request.number, now, request.prompt
         partner.output, partner.limit = request.output, request.output
         partner.own_id, partner.own_public, partner.wants_fetch = request.own_id, request.own_public, 1
+        partner.state = RESERVED
         if decode.caching:
             name_prompt(fleet, arrivals, i, partner, decode.block_tokens)
         request.partner = other
@@ -305,7 +307,7 @@ def _hand_over(fleet: Fleet, chosen: int, now: int) -> None:
     tell(fleet, request, PREFILLED, now)
     partner = fleet.requests[request.partner]
     partner.partner = chosen
-    partner.entry_engine, partner.entry_scheduled = request.engine, request.scheduled
+    partner.entry_engine, partner.entry_scheduled = fleet.engines[request.engine].incarnation, request.scheduled
     partner.entry_cached = request.cached
     take_place(fleet, chosen, request.partner)
     route(fleet, fleet.world[0].decode, request.partner, now)

@@ -15,7 +15,7 @@ Records = NDArray[Any]
 Ints = NDArray[np.int64]
 
 # What a request is at.
-FREE, QUEUED, DELIVERED, WAITING, RUNNING, FETCHING, FETCHED, HOLDING, ENDED = range(9)
+FREE, QUEUED, DELIVERED, WAITING, RUNNING, FETCHING, FETCHED, HOLDING, ENDED, RESERVED = range(10)
 # How it ended.
 COMPLETED, FAILED, REFUSED, TIMED_OUT, PREFILLED = range(5)
 # What a pool does.
@@ -92,7 +92,7 @@ POOL = np.dtype(
 )
 
 ENGINE = _record(
-    "alive pool ready slow load "
+    "alive pool ready slow load incarnation "
     # Time: when it looks up next, when the executing batch ends, what the one after takes, by how much each further
     # one grows, how many looks are skipped because nothing would change, which row of the batch lists is executing.
     "end follows growth skip flying row count0 count1 "
@@ -100,8 +100,8 @@ ENGINE = _record(
     # Blocks: free ones without a key, and the list of free ones with a key, oldest release first.
     "keyless oldest newest keyed_free spare_node peak_used "
     # Counters, all growing.
-    "queries hits remote_queries preemptions computed cached pulled generated finished steps step_tokens busy "
-    "ttft_sum itl_sum transfers transfer_wait resumed_queries resumed_hits"
+    "queries hits remote_queries preemptions computed cached pulled generated first_tokens finished "
+    "steps step_tokens busy ttft_sum itl_sum transfers transfer_wait resumed_queries resumed_hits"
 )
 
 REQUEST = _record(
@@ -120,6 +120,7 @@ NODE = np.dtype(
      ("run", np.int64)]
 )  # fmt: skip
 
+# Engines go by their incarnation here: the how many-eth they are of all that the fleet has ever had, from 0 on.
 OUTCOME = _record(
     "number kind engine decode_engine arrival queued scheduled joined first_token finish "
     "prompt output cached preemptions"

@@ -45,9 +45,10 @@ def tell(fleet: Fleet, request: Record, kind: int, finish: int) -> None:
     outcome.arrival, outcome.prompt, outcome.output = request.arrival, request.prompt, request.output
     outcome.queued, outcome.joined, outcome.finish = request.queued, request.scheduled, finish
     outcome.first_token, outcome.preemptions = request.first_token, request.preemptions
+    served = fleet.engines[request.engine].incarnation if request.engine >= 0 else -1
     if request.entry_engine >= 0:  # the second half of a pair
-        outcome.engine, outcome.decode_engine = request.entry_engine, request.engine
+        outcome.engine, outcome.decode_engine = request.entry_engine, served
         outcome.scheduled, outcome.cached = request.entry_scheduled, request.entry_cached
     else:
-        outcome.engine, outcome.decode_engine = request.engine, -1
+        outcome.engine, outcome.decode_engine = served, -1
         outcome.scheduled, outcome.cached = request.scheduled, request.cached

@@ -95,6 +95,7 @@ def give_token(fleet: Fleet, number: int, request: Record, now: int, itl_bucket:
     engine.generated += 1
     if request.first_token < 0:
         request.first_token = now
+        engine.first_tokens += 1
         engine.ttft_sum += now - request.queued
         fleet.counts[number, bucket(fleet.bounds, TTFT_AT, now - request.queued)] += 1
         engine.computed += request.prompt - request.cached if request.remote == 0 else 0
@@ -186,6 +187,7 @@ def _end(fleet: Fleet, number: int, chosen: int, now: int) -> None:
         engine.computed += request.prompt - request.cached
         engine.cached += request.cached
         engine.generated += 1
+        engine.first_tokens += 1
         request.first_token = now
         request.state = HOLDING
         return

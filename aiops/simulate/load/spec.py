@@ -207,6 +207,12 @@ class LoadSpec(_Spec):
         return self
 
     @property
+    def shares(self) -> bool:
+        """Whether requests can have content in common, so that a prefix cache may help."""
+        recorded = self.trace is not None and self.trace.kind is TraceKind.MOONCAKE
+        return bool(self.prefix_share or self.prefixes or self.sessions) or recorded
+
+    @property
     def longest(self) -> int | None:
         """The most tokens that a request can have, prompt and answer; None where only a recording tells."""
         jobs = [event for event in self.events if isinstance(event, BatchJob)]

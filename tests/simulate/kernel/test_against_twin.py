@@ -15,6 +15,7 @@ from tests.simulate.twin.fleet import PlainFleet, PlainPool, PlainRun
 from tests.simulate.twin.scheduler import PlainSettings
 
 CASES, GROUPS = 2400, 24
+ROUTERS = ["least_loaded", "round_robin"]
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
@@ -94,7 +95,7 @@ def settings(pool: PlainPool) -> PoolSettings:
 
 def draw_case(seed: int) -> tuple[list[PlainPool], RequestBatch, int, int]:
     """Draw a small fleet and its requests: tight pools, small budgets, shared beginnings, sessions, pairs."""
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # noqa: S311  nothing is hidden here
     size, paired = draw.choice([1, 4, 8, 16]), draw.random() < 0.4
     longest = draw.choice([60, 150, 200])
     unit = draw.choice([1, 10**6])  # a step takes some 50 of them
@@ -109,13 +110,11 @@ def draw_case(seed: int) -> tuple[list[PlainPool], RequestBatch, int, int]:
         "long_prefill_token_threshold": draw.choice([0, 0, 24]),
         "long_prefill_token_threshold_adaptive": draw.random() < 0.3,
     }
-    pools = [
-        PlainPool(
-            role, draw.choice([1, 2, 3]), draw.choice(["least_loaded", "round_robin"]), plain, draw_law(draw, plain, unit)
-        )
-        for role in (["prefill", "decode"] if paired else ["both"])
-        for plain in [draw_settings(draw, common, size, longest)]
-    ]
+    pools = []
+    for role in ["prefill", "decode"] if paired else ["both"]:
+        plain = draw_settings(draw, common, size, longest)
+        law = draw_law(draw, plain, unit)
+        pools.append(PlainPool(role, draw.choice([1, 2, 3]), draw.choice(ROUTERS), plain, law))
     return pools, draw_batch(draw, longest, unit), unit * draw.choice([0, 300]), unit * draw.choice([0, 2, 20])
 
 
