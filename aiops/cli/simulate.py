@@ -1,4 +1,4 @@
-"""aiops simulate: requests from a file meet a simulated factory; what became of each, and what it took."""
+"""aiops simulate: requests meet a simulated factory; what became of each, and what it took."""
 
 import time
 from collections.abc import Iterator
@@ -23,31 +23,45 @@ _ENDS = ("completed", "failed", "refused", "timed_out")
 
 def simulate(
     requests: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--requests",
             metavar="REQ.csv",
-            help="Columns arrival_s, input_tokens, output_tokens and maybe prefix_ids, by arrival; also gzip.",
+            help="Columns arrival_s, input_tokens, output_tokens and maybe prefix_ids, by arrival; also gzip. "
+            "Without it the factory's workload comes.",
         ),
-    ],
+    ] = None,
     factory: Annotated[
-        Path, typer.Option("--factory", metavar="FACTORY.yaml", help="Pools, router, cold starts, faults.")
-    ],
+        Path | None, typer.Option("--factory", metavar="FACTORY.yaml", help="Pools, router, cold starts, faults.")
+    ] = None,
+    scenario: Annotated[
+        str | None, typer.Option("--scenario", metavar="NAME", help="A shipped factory in which something happens.")
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Tell of the shipped scenarios, a line each.")] = False,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Gets requests.csv, replicas.csv and summary.json, or nothing.")
-    ],
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Gets requests.csv, replicas.csv and summary.json, or nothing."),
+    ] = None,
+    span: Annotated[
+        str | None, typer.Option("--for", help="How long the workload comes; else as long as the factory says.")
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE.svg", help="Draw replicas, queue and TTFT over time."),
+    ] = None,
     segment_tokens: Annotated[
         int, typer.Option("--segment-tokens", min=1, help="Tokens of a prompt that each of its prefix_ids stands for.")
     ] = 512,
     ttft: Annotated[str, typer.Option(help="A hit has its first token within this.")] = "2.5s",
     itl: Annotated[str, typer.Option(help="And its mean time between tokens within this.")] = "50ms",
-    seed: Annotated[int, typer.Option(min=0, help="The seed of the router and of cold starts.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the workload, the router and of cold starts.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a factory of simulated vLLM engines serve the requests of a file, in virtual time.
+    """Let a factory of simulated vLLM engines serve requests in virtual time: those of a file, or its own workload.
 
-    The prefix cache is on where the file has prefix_ids: the space-separated ids of a prompt's leading segments, equal
-    ids in equal places being equal content. The same input and seed give the same bytes.
+    The prefix cache is on where a file has prefix_ids: the space-separated ids of a prompt's leading segments, equal
+    ids in equal places being equal content. The same input and seed give the same bytes. What goes wrong by the
+    factory's faults is labelled in summary.json.
 
     Exit codes: 0 done, 1 bad input (nothing is written), 2 wrong usage.
 
@@ -59,12 +73,31 @@ def simulate(
 
       aiops simulate --requests day.csv --factory factory.yaml --out results --json | jq .ttft_s.p95
 
+      aiops simulate --factory factory.yaml --for 2h --out results
+
+      aiops simulate --list
+
+      aiops simulate --scenario flash-crowd --out results --picture crowd.svg
+
     The smallest factory is one line: pools: [{name: pool, replicas: 2, profile: llama-8b-h100-tp1}]
     """
+    if listing:
+        with telling(as_json):
+            _list(as_json)
+        return
+    if out is None:
+        raise typer.BadParameter("--out DIR says where the results go")
+    if (factory is None) is (scenario is None):
+        raise typer.BadParameter("give either --factory FACTORY.yaml or --scenario NAME")
+    if requests is not None and span is not None:
+        raise typer.BadParameter("--for is for a factory's own workload; a file of requests ends by itself")
+    length = None if span is None else duration(span)
+    if length is not None and length <= timedelta(0):
+        raise typer.BadParameter(f"--for {span} is no time at all")
     bounds = duration(ttft), duration(itl)
     with telling(as_json):
         began = time.perf_counter()
-        summary = _replayed(requests, factory, out, segment_tokens, bounds, seed)
+        summary = _replayed(requests, factory, scenario, out, length, picture, segment_tokens, bounds, seed)
         wall_s = time.perf_counter() - began
         err.print(f"{summary['requests']} requests in {wall_s:.1f} s; the results are in {out}", markup=False)
         if as_json:
@@ -73,31 +106,65 @@ def simulate(
             _print(summary)
 
 
+def _list(as_json: bool) -> None:
+    from aiops.simulate.scenarios import read_scenario, scenario_names  # noqa: PLC0415  # late, as below
+
+    about = {name: read_scenario(name).about for name in scenario_names()}
+    if as_json:
+        print_json({"scenarios": about})
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, text in about.items():
+        table.add_row(name, text)
+    console().print(table)
+
+
 def _replayed(
-    requests: Path, factory: Path, out: Path, segment_tokens: int, bounds: tuple[timedelta, timedelta], seed: int
+    requests: Path | None,
+    factory: Path | None,
+    scenario: str | None,
+    out: Path,
+    length: timedelta | None,
+    picture: Path | None,
+    segment_tokens: int,
+    bounds: tuple[timedelta, timedelta],
+    seed: int,
 ) -> dict[str, Any]:
     # Late: compiled code takes a second to load, which no other command shall wait for.
-    from aiops.simulate.tables.replay_file import FileReplay, replay_file  # noqa: PLC0415
+    from aiops.simulate.picture import Picture  # noqa: PLC0415
+    from aiops.simulate.scenarios import scenario_file  # noqa: PLC0415
+    from aiops.simulate.tables.replay_file import DrawnRequests, FileReplay, replay_file  # noqa: PLC0415
     from aiops.simulate.tables.request_csv import open_requests  # noqa: PLC0415
 
-    specs, profiles = factory_from(factory)
-    if len(specs) > 1:
-        raise CommandError(f"{factory} has {len(specs)} models, and requests name none; keep one document")
     with _told(f"cannot read {requests}"):
-        file = open_requests(requests)
+        described = scenario_file(scenario or "") if factory is None else factory
+        specs, profiles = factory_from(described)
+        if len(specs) > 1:
+            raise CommandError(f"{described} has {len(specs)} models, and one is simulated; keep one document")
+        (spec,) = specs
+        span_s = (length or spec.span).total_seconds()
+        if requests is None and spec.workload is None:
+            raise CommandError(f"{described} has no workload; add one, or give --requests REQ.csv")
+        file = DrawnRequests(spec, seed, span_s) if requests is None else open_requests(requests)
     what = FileReplay(
         file=file,
-        spec=specs[0],
+        spec=spec,
         profiles=profiles,
         segment_tokens=segment_tokens,
         ttft_bound_s=bounds[0].total_seconds(),
         itl_bound_s=bounds[1].total_seconds(),
         seed=seed,
+        span_s=span_s if requests is None else 0.0,
     )
+    drawn = None if picture is None else Picture(scenario or described.stem, spec.about)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("requests read", total=1.0)
         with _told(f"cannot write {out}"):
-            return replay_file(what, out, lambda share: progress.update(task, completed=share))
+            summary = replay_file(what, out, lambda share: progress.update(task, completed=share), drawn)
+    if picture is not None and drawn is not None:
+        with _told(f"cannot write {picture}"):
+            picture.write_text(drawn.svg(), encoding="utf-8")
+    return summary
 
 
 @contextmanager

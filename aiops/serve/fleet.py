@@ -1,48 +1,51 @@
-"""The simulated fleet, live: each replica's metrics, and where Prometheus finds them."""
+"""The simulated fleet, live: what its engines, routers, GPUs and cluster show, and where Prometheus finds it."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
-from aiops.simulate.exposition import exposition
+from aiops.simulate.exposition.targets import Targets
 from aiops.simulate.factory import Factory
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def fleet_router(factory: Factory, lock: AbstractContextManager[Any]) -> APIRouter:
-    """Serve a factory's replicas: ``/fleet/targets`` for ``http_sd_configs`` and a scrape path for each.
+def fleet_router(
+    factory: Factory, lock: AbstractContextManager[Any], watts: Mapping[str, float] | None = None
+) -> APIRouter:
+    """Serve a factory's metrics: ``/fleet/targets`` for ``http_sd_configs`` and a scrape path for each.
 
-    The lock is held while the factory is read; whoever advances it holds the same one. A replica that is gone
-    leaves the targets and answers 404.
+    There are engines, a router for each model, an exporter of GPUs for each node, and one kube-state-metrics. The lock
+    is held while the factory is read; whoever advances it holds the same one. What is gone leaves the targets and
+    answers 404; what is there and cannot be read answers 503. ``watts`` are the peaks of replicas by variant.
     """
     router = APIRouter(prefix="/fleet", tags=["fleet"])
+    with lock:
+        watched = Targets(factory, watts)
 
     @router.get("/targets")
     def targets(request: Request) -> list[dict[str, object]]:
-        """Give the live replicas as Prometheus' HTTP service discovery reads them."""
+        """Give all targets as Prometheus' HTTP service discovery reads them."""
         with lock:
             return [
                 {
                     "targets": [request.url.netloc],
-                    "labels": {
-                        "__metrics_path__": f"/fleet/{pool.ref.namespace}/{replica.name}/metrics",
-                        "namespace": pool.ref.namespace,
-                        "pod": replica.name,
-                        "llm_d_ai_role": str(pool.role),
-                    },
+                    "labels": {**each.labels, "__metrics_path__": f"/fleet/{each.namespace}/{each.name}/metrics"},
                 }
-                for pool, replica in factory.live_replicas()
+                for each in watched.all()
             ]
 
-    @router.get("/{namespace}/{replica}/metrics")
-    def metrics(namespace: Annotated[str, Path()], replica: Annotated[str, Path()]) -> Response:
-        """Give one replica's metrics in the text format."""
+    @router.get("/{namespace}/{name}/metrics")
+    def metrics(namespace: Annotated[str, Path()], name: Annotated[str, Path()]) -> Response:
+        """Give one target's metrics in the text format."""
         with lock:
-            for pool, found in factory.live_replicas():
-                if pool.ref.namespace == namespace and found.name == replica:
-                    return Response(exposition(factory, found), media_type=_TEXT_FORMAT)
-        raise HTTPException(404, f"no live replica {namespace}/{replica}")
+            found = watched.find(namespace, name)
+            if found is None:
+                raise HTTPException(404, f"no target {namespace}/{name}")
+            if found.read is None:
+                raise HTTPException(503, f"{namespace}/{name} does not answer")
+            return Response(found.read(), media_type=_TEXT_FORMAT)
 
     return router

@@ -98,6 +98,8 @@ class Factory:
         if replicas < 0:
             raise ValueError(f"{ref} cannot have {replicas} replicas; ask for 0 or more")
         self.pool(ref).scale(replicas, self._now_s)
+        for model in self.models:
+            model.take_outcomes()  # a pod without grace has cut its streams
 
     def model_of(self, replica: Replica) -> ServedModel:
         """Give the model that a replica serves."""

@@ -12,9 +12,9 @@ import numpy as np
 
 from aiops.model.refs import Role
 from aiops.simulate.kernel.arrays import build, clear_engine, grow_engines, grow_room
-from aiops.simulate.kernel.blocks import flush
+from aiops.simulate.kernel.blocks import flush, take_new
 from aiops.simulate.kernel.events import advance, call_gateway
-from aiops.simulate.kernel.interventions import fail_engine, look_next, settle, settle_all
+from aiops.simulate.kernel.interventions import change_speed, fail_engine, look_next, settle, settle_all
 from aiops.simulate.kernel.layout import (
     ENDED,
     FREE,
@@ -253,11 +253,13 @@ class VirtualFleet:
     def open(self, number: int) -> None:
         """Let an engine take requests, those first that wait at the gateway."""
         engine, fleet = self._fleet.engines[number], self._fleet
+        if engine["ready"]:
+            return
         pool = fleet.pools[engine["pool"]]
         fleet.ready[engine["pool"], pool["ready"]] = number
         pool["ready"] += 1
         engine["ready"] = 1
-        call_gateway(fleet, int(engine["pool"]), self.now_ps)
+        self._call_gateway(int(engine["pool"]))
 
     def close(self, number: int) -> None:
         """Let an engine take no further requests; it goes on with those it has."""
@@ -281,12 +283,11 @@ class VirtualFleet:
         """Let all requests of an engine fail and its cache be lost."""
         fail_engine(self._fleet, number, self.now_ps)
         self._take_outcomes()
+        self._call_gateway(int(self._fleet.engines[number]["pool"]))
 
     def set_speed(self, number: int, times_slower: float) -> None:
         """Let an engine's steps take so many times longer, from its next one on."""
-        self._fleet.engines[number]["slow"] = round(times_slower * FULL_SPEED)
-        if self._fleet.engines[number]["flying"]:
-            look_next(self._fleet, number, self.now_ps)
+        change_speed(self._fleet, number, round(times_slower * FULL_SPEED), self.now_ps)
 
     def stick(self, pool: int, number: int, share: float) -> None:
         """Send a share of a pool's requests to one engine, whatever the router says; none with share 0."""
@@ -298,6 +299,21 @@ class VirtualFleet:
         settle(self._fleet, number, self.now_ps)
         flush(self._fleet.engines[number], self._fleet.nodes[number], self._fleet.table[number])
 
+    def hold_blocks(self, number: int, count: int) -> int:
+        """Keep up to so many of an engine's free KV blocks from its requests; give how many were free."""
+        settle(self._fleet, number, self.now_ps)
+        engine = self._fleet.engines[number]
+        held = min(count, int(engine["keyless"] + engine["keyed_free"]))
+        take_new(engine, self._fleet.nodes[number], self._fleet.table[number], held)
+        look_next(self._fleet, number, self.now_ps)
+        return held
+
+    def give_blocks(self, number: int, count: int) -> None:
+        """Let an engine's requests have blocks again that :meth:`hold_blocks` kept from them."""
+        settle(self._fleet, number, self.now_ps)
+        self._fleet.engines[number]["keyless"] += count
+        look_next(self._fleet, number, self.now_ps)
+
     def set_link(self, ps_per_token: int, latency_ps: int) -> None:
         """Set what KV transfers take that start from now on."""
         self._fleet.world[0]["transfer_per_token"] = ps_per_token
@@ -306,6 +322,11 @@ class VirtualFleet:
     def idle(self, number: int) -> bool:
         """Whether an engine has nothing left to do and nobody will come for its KV."""
         return not self.engines[number]["load"] and not self.engines[number]["holding"]
+
+    def _call_gateway(self, pool: int) -> None:
+        if self.queued(pool):
+            self.settle()  # what has happened by now has happened for a router too
+            call_gateway(self._fleet, pool, self.now_ps)
 
     def _take_outcomes(self) -> None:
         world = self._fleet.world[0]

@@ -68,9 +68,10 @@ class RequestHistograms:
             rows[name] / PS for name in ("queued", "joined", "first_token", "finish")
         )
         generated = np.where(rows["kind"] == PREFILLED, 1, rows["output"])
+        computed = np.where(rows["decode_engine"] >= 0, 0, rows["prompt"] - rows["cached"])  # a decode engine pulls it
         self.prompt_tokens.observe(rows["prompt"])
         self.generated_tokens.observe(generated)
-        self.computed_tokens.observe(rows["prompt"] - rows["cached"])
+        self.computed_tokens.observe(computed)
         self.sequences.observe(np.ones(len(rows)))
         self.preemptions.observe(rows["preemptions"])
         self.token_s.observe((finish_s - first_s) / np.maximum(generated - 1, 1))
@@ -113,6 +114,8 @@ class FleetHistograms:
         rows = np.concatenate(self._uncounted)
         self._uncounted, self._rows = [], 0
         rows = rows[(rows["kind"] == COMPLETED) | (rows["kind"] == PREFILLED)]
+        if not len(rows):
+            return
         engines = np.where(rows["decode_engine"] >= 0, rows["decode_engine"], rows["engine"])
         order = np.argsort(engines, kind="stable")
         incarnations, starts = np.unique(engines[order], return_index=True)

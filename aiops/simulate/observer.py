@@ -23,7 +23,7 @@ class FactoryObserver:
     """Looks at a factory at its present time; fits the Observer Protocol.
 
     Rates are over the last minute, demand is what came to the router, and the size of a request is that of those that
-    ended in the last five minutes. What did not happen in its window is None.
+    ended in the last five minutes. What did not happen in its window is None, and so is what a fault hides.
     """
 
     def __init__(self, factory: Factory) -> None:
@@ -40,6 +40,8 @@ class FactoryObserver:
     def _model(self, model: ServedModel, now_s: float) -> ModelSnapshot:
         model.settle()
         pools = tuple(self._pool(model, pool, now_s) for pool in model.pools)
+        if not model.faults.gateway_answers:
+            return ModelSnapshot(ref=model.ref, pools=pools, demand=None, latency=Latency())
         return ModelSnapshot(
             ref=model.ref, pools=pools, demand=_demand(model, pools, now_s), latency=_latency(model, now_s)
         )
@@ -52,8 +54,13 @@ class FactoryObserver:
             current=pool.wanted,
             replicas=tuple(_sample(model, replica, now_s) for replica in pool.in_state(ReplicaState.READY)),
             starting=tuple(
-                StartingReplica(replica.name, self._factory.time(replica.ordered_at_s), scheduled=True)
-                for replica in pool.in_state(ReplicaState.STARTING)
+                StartingReplica(
+                    replica.name,
+                    self._factory.time(replica.ordered_at_s),
+                    scheduled=replica.node is not None,
+                    reason=f"waiting for nvidia.com/gpu: {pool.gpus}" if replica.unschedulable else "",
+                )
+                for replica in pool.in_state(ReplicaState.PENDING, ReplicaState.STARTING, ReplicaState.DOWN)
             ),
             draining=len(pool.in_state(ReplicaState.DRAINING)),
             cold_starts_s=tuple(taken_s for ready_s, taken_s in pool.started if ready_s > self._looked_at_s),
@@ -61,6 +68,8 @@ class FactoryObserver:
 
 
 def _sample(model: ServedModel, replica: Replica, now_s: float) -> ReplicaSample:
+    if not model.faults.answers(replica):
+        return ReplicaSample(replica.name)
     fleet, number, prefill = model.fleet, replica.engine, replica.pool.role is Role.PREFILL
     present = read_counters(fleet.engines, number, now_s, prefill=prefill)
     added = present.since(_baseline(model, replica, now_s, prefill=prefill))

@@ -8,16 +8,18 @@ from itertools import count
 from aiops.model.policy import Objectives
 from aiops.model.profile import CapacityProfile
 from aiops.model.refs import PoolRef, Role
-from aiops.simulate.cluster import Pool, Replica
+from aiops.simulate.cluster import Cluster, Pool, PoolSetup, Replica
+from aiops.simulate.faults.injection import Injection
 from aiops.simulate.fleet import Source, VirtualFleet
 from aiops.simulate.histogram import FleetHistograms
 from aiops.simulate.kernel.layout import Records
 from aiops.simulate.ledger import Ledger
 from aiops.simulate.load import Load
 from aiops.simulate.load.columns import no_requests
+from aiops.simulate.nodes import Inventory
 from aiops.simulate.requests import PS, RequestBatch
 from aiops.simulate.settings import link_settings, pool_settings, profile_of
-from aiops.simulate.spec import FactorySpec
+from aiops.simulate.spec import FactorySpec, PoolSpec
 
 _DRAWN_S = 600.0  # how far ahead of the present requests are drawn, in batches of bounded size
 _MARKS = 6  # counters every 15 s, for rates over a minute
@@ -50,23 +52,27 @@ class ServedModel:
         pools = sorted(spec.pools, key=lambda pool: _ROLES.index(pool.role))
         found = [profile_of(pool, profiles) for pool in pools]
         shared = shared or (spec.workload is not None and spec.workload.shares)
+        links = link_settings(spec, found[0])
         self.fleet = VirtualFleet(
             [pool_settings(spec, pool, profile, shared=shared) for pool, profile in zip(pools, found, strict=True)],
-            link_settings(spec, found[0]),
+            links,
             source or self._draw,
             seed=seed,
         )
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
+        self._changed_s: float | None = None
+        self.on_change: Callable[[float], None] = lambda _: None
+        self.inventory = Inventory([node for described in spec.nodes for node in described.nodes])
+        self._cluster = Cluster(self.fleet, self.inventory, self.at, self._note_change)
         self.pools = tuple(
-            Pool(
-                PoolRef(spec.namespace, "Deployment", pool.name), pool.variant or pool.profile,
-                profile.tensor_parallel, self.fleet, number, spec.cold_start, spec.router.affinity, seed, self.at,
-            )
+            Pool(_setup(spec, pool, profile, self.inventory), self._cluster, number, seed)
             for number, (pool, profile) in enumerate(zip(pools, found, strict=True))
-        )  # fmt: skip
+        )
         for pool, described in zip(self.pools, pools, strict=True):
             pool.fill(described.replicas)
+        self.faults = Injection(spec, self.pools, self._cluster, links)
+        self._plan_scaling(spec)
         self.marks: list[tuple[float, Records]] = []
         self.histograms = FleetHistograms(spec.max_model_len)
         self.on_outcomes: Callable[[Records], None] = self.histograms.take
@@ -77,14 +83,15 @@ class ServedModel:
         heappush(self._agenda, (when_s, next(self._order), action))
 
     def run_until(self, until_s: float) -> None:
-        """Let everything happen that happens up to a time."""
+        """Let everything happen up to a time; ``on_change`` is told each time at which replicas changed."""
+        self._tell_change()
         while self._agenda and self._agenda[0][0] <= until_s:
             when_s, _, action = heappop(self._agenda)
             self._advance(when_s)
             action()
+            if not self._agenda or self._agenda[0][0] > when_s:
+                self._tell_change()
         self._advance(until_s)
-        for pool in self.pools:
-            pool.remove_drained()
 
     def stop_arrivals(self) -> None:
         """Let no further request arrive."""
@@ -101,6 +108,11 @@ class ServedModel:
         """Bring the engines' records to the present, so that they can be read."""
         self.fleet.settle()
 
+    @property
+    def engine_names(self) -> list[str]:
+        """Name the replica of every engine that there has been, by incarnation."""
+        return self._cluster.names
+
     def replicas(self) -> list[Replica]:
         """Give all replicas of all pools."""
         return [replica for pool in self.pools for replica in pool.replicas]
@@ -109,6 +121,20 @@ class ServedModel:
     def served(self) -> bool:
         """Whether all that will ever arrive has ended."""
         return self.fleet.exhausted and not self.fleet.in_flight
+
+    def _note_change(self, now_s: float) -> None:
+        self._changed_s = now_s
+
+    def _tell_change(self) -> None:
+        if self._changed_s is not None:
+            when_s, self._changed_s = self._changed_s, None
+            self.on_change(when_s)
+
+    def _plan_scaling(self, spec: FactorySpec) -> None:
+        pools = {pool.ref.name: pool for pool in self.pools}
+        for move in spec.scale:
+            pool, at_s = pools[spec.pool_named(move.pool).name], move.at.total_seconds()
+            self.at(at_s, lambda pool=pool, wanted=move.replicas, at_s=at_s: pool.scale(wanted, at_s))  # type: ignore[misc]
 
     def _advance(self, until_s: float) -> None:
         self.fleet.advance(round(until_s * PS))
@@ -129,3 +155,19 @@ class ServedModel:
         known_ps, self._drawn_ps = self._drawn_ps, self._drawn_ps + round(_DRAWN_S * PS)
         self._batches = self._load.batches(self._drawn_ps)
         return no_requests(), known_ps
+
+
+def _setup(spec: FactorySpec, pool: PoolSpec, profile: CapacityProfile, inventory: Inventory) -> PoolSetup:
+    if inventory.largest is not None and profile.tensor_parallel > inventory.largest:
+        raise ValueError(
+            f"a replica of pool {pool.name!r} needs {profile.tensor_parallel} GPUs on one node, and the largest node "
+            f"has {inventory.largest}"
+        )
+    return PoolSetup(
+        ref=PoolRef(spec.namespace, pool.kind, pool.name),
+        variant=pool.variant or pool.profile,
+        gpus=profile.tensor_parallel,
+        cold_start=pool.cold_start or spec.cold_start,
+        grace_s=spec.termination_grace_period.total_seconds(),
+        affinity=spec.router.affinity,
+    )

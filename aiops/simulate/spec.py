@@ -1,12 +1,16 @@
 """What a factory is made of, as its YAML document says it."""
 
+from typing import Literal
+
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from aiops.model.policy import ColdStart, Duration, PositiveDuration
+from aiops.model.policy import Duration, PositiveDuration
 from aiops.model.quantity import parse_duration
 from aiops.model.refs import ModelRef, Role
+from aiops.simulate.cold_start import ColdStartSpec
+from aiops.simulate.faults.spec import Fault
 from aiops.simulate.fleet import RouterKind
 from aiops.simulate.load.spec import LoadSpec
 
@@ -36,13 +40,19 @@ class EngineSpec(_Spec):
 
 
 class PoolSpec(_Spec):
-    """A Deployment of replicas that start ready. ``profile`` also names the variant unless one is given."""
+    """A Deployment (or StatefulSet) of replicas that start ready.
+
+    ``profile`` also names the variant unless one is given, and says how many GPUs a replica has. ``coldStart`` is the
+    factory's unless given.
+    """
 
     name: str = Field(min_length=1)
+    kind: Literal["Deployment", "StatefulSet"] = "Deployment"
     role: Role = Role.BOTH
     replicas: int = Field(default=1, ge=0)
     profile: str = Field(min_length=1)
     variant: str | None = None
+    cold_start: ColdStartSpec | None = None
     engine: EngineSpec = EngineSpec()
 
 
@@ -71,21 +81,52 @@ class TransferSpec(_Spec):
     seconds_per_token: float = Field(default=6.6e-6, ge=0, description="KV bytes a token over bytes a second")
 
 
-class FactorySpec(_Spec):
-    """One model, the pools that serve it and the load that comes; without a workload nothing arrives.
+class NodeSpec(_Spec):
+    """``count`` nodes with so many GPUs each."""
 
-    Clients leave ``timeout`` after their request's arrival, by default never.
+    name: str = Field(default="node", min_length=1)
+    count: int = Field(default=1, ge=1)
+    gpus: int = Field(ge=1)
+
+    @property
+    def nodes(self) -> list[tuple[str, int]]:
+        """Give each one's name and GPUs."""
+        names = [self.name] if self.count == 1 else [f"{self.name}-{number}" for number in range(self.count)]
+        return [(name, self.gpus) for name in names]
+
+
+class ScaleSpec(_Spec):
+    """Somebody sets a pool's replicas at a time; the pool is the one that requests come to unless it is named."""
+
+    at: Duration
+    pool: str | None = None
+    replicas: int = Field(ge=0)
+
+
+class FactorySpec(_Spec):
+    """One model, the pools that serve it, the load that comes and what goes wrong; without a workload nothing arrives.
+
+    Clients leave ``timeout`` after their request's arrival, by default never. Without ``nodes`` there are as many GPUs
+    as anyone wants. A replica that is deleted takes no requests any more, has ``terminationGracePeriod`` for those that
+    it has (130 s, as in the Gateway API Inference Extension's manifests for vLLM), and then cuts them. ``about`` says
+    what it is for, and ``for`` how long it is simulated where nothing else says so.
     """
 
+    about: str = ""
+    span: PositiveDuration = Field(default=parse_duration("30m"), alias="for")
     model: str = Field(default="model", min_length=1)
     namespace: str = Field(default="default", min_length=1)
     pools: tuple[PoolSpec, ...] = Field(min_length=1)
     router: RouterSpec = RouterSpec()
-    cold_start: ColdStart = ColdStart()
+    nodes: tuple[NodeSpec, ...] = ()
+    cold_start: ColdStartSpec = ColdStartSpec()
+    termination_grace_period: Duration = parse_duration("130s")
     transfer: TransferSpec = TransferSpec()
     timeout: PositiveDuration | None = None
     max_model_len: int = Field(default=32768, gt=1)
     workload: LoadSpec | None = None
+    scale: tuple[ScaleSpec, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> "FactorySpec":
@@ -101,6 +142,26 @@ class FactorySpec(_Spec):
                 f"that or lower the max of inputTokens or outputTokens"
             )
         return self
+
+    @model_validator(mode="after")
+    def _told_of_pools(self) -> "FactorySpec":
+        kinds = {pool.name: pool.kind for pool in self.pools}
+        for what in (*self.scale, *self.faults):
+            if what.pool is not None and what.pool not in kinds:
+                raise ValueError(f"there is no pool {what.pool!r}; there are {sorted(kinds)}")
+        for fault in self.faults:
+            if fault.kind == "rollout" and self.pool_named(fault.pool).kind == "StatefulSet":
+                raise ValueError("a rollout with a surge is that of a Deployment, not of a StatefulSet")
+            if fault.kind == "slow_transfer" and len(self.pools) == 1:
+                raise ValueError("one pool alone transfers no KV that could be slow")
+        names = [name for each in self.nodes for name, _ in each.nodes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two nodes have the same name: {names}")
+        return self
+
+    def pool_named(self, name: str | None) -> PoolSpec:
+        """Find a pool by its name; without one, the pool that requests come to."""
+        return next(pool for pool in self.pools if pool.name == name or (name is None and pool.role is not Role.DECODE))
 
     @property
     def ref(self) -> ModelRef:

@@ -53,8 +53,8 @@ def step_law(profile: CapacityProfile, max_num_seqs: int, max_num_batched_tokens
       by no more than a hundredth between two points.
     - In a mixed step the tokens of decodes and chunks go through the weights together, so it takes the longer of the
       two tables without attention, and to that the attention of both. The decode table without attention is its value
-      at context 0, or less where the tables' difference by context shrinks with the batch: so that another decode
-      never makes a mixed step shorter.
+      at context 0, or less where the tables' difference by context shrinks with the batch: so that, where tables rise,
+      another decode never makes a mixed step shorter. Outside its batches and contexts a table may fall: rows cross.
     """
     if profile.step is not None:
         return _measured(profile.step, max_num_seqs, max_num_batched_tokens)
@@ -138,7 +138,7 @@ def _decode_pieces(profile: CapacityProfile, max_num_seqs: int) -> tuple[Ints, I
     for column, piece in enumerate(pieces):
         context[1:, column] = np.floor(slopes[:, piece] / batches)
         decode[1:, column] = np.rint(values[:, piece]) - context[1:, column] * ends[piece] * batches
-    without = np.minimum(_without_attention(values[:, :-1]), decode[:, 0])
+    without = _without_attention(values[:, :-1])
     if (decode[:, 0] - without).max() <= 1:
         return decode, context, knots
     # Every decode attends to a token or more: a piece below 1 is never read but as the cost without attention.
@@ -147,9 +147,10 @@ def _decode_pieces(profile: CapacityProfile, max_num_seqs: int) -> tuple[Ints, I
 
 
 def _without_attention(values: Floats) -> Ints:
-    """The decode table at no context, raised from batch to batch by no more than it rises at any other context."""
+    """The decode table at no context, from batch to batch raised by no more than it rises at any other context."""
     rises = np.maximum(np.diff(values, axis=0).min(axis=1), 0)
-    whole: Ints = np.rint(np.concatenate([[0.0, values[0, 0]], values[0, 0] + np.cumsum(rises)])).astype(np.int64)
+    risen = np.concatenate([[0.0], np.cumsum(rises)])
+    whole: Ints = np.rint(np.concatenate([[0.0], risen + np.minimum.accumulate(values[:, 0] - risen)])).astype(np.int64)
     return whole
 
 

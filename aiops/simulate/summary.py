@@ -9,7 +9,7 @@ from aiops.simulate.served_model import ServedModel
 
 @dataclass(frozen=True, slots=True)
 class PoolTotals:
-    """What a pool cost: hours from order to deletion, loading and draining included."""
+    """What a pool cost: hours from binding to deletion, loading and draining included."""
 
     pool: PoolRef
     replica_hours: float

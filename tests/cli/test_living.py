@@ -12,7 +12,7 @@ import pytest
 
 from aiops.act.journal import Journal
 from tests.cli.factory import AIOPS, Living, aiops, living_factory, scraping, write_policy
-from tests.parts import free_port, http_text, wait_for
+from tests.parts import free_port, http_text, prometheus, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 RAG = "meta-llama/Llama-3.3-70B-Instruct"
@@ -44,20 +44,37 @@ def test_plan_sees_every_pool_of_the_factory(living: Living) -> None:
     assert not cycle["blind"]
     found = decisions(cycle)
     assert set(found) == {"chat-8b", "rag-70b-prefill", "rag-70b-decode"}
-    live = json.loads(http_text(f"{living.demo}/fleet/targets"))
+    asked = http_text(f"{living.demo}/fleet/monitoring/kube-state-metrics/metrics")
     for name, decision in found.items():
-        assert decision["current"] == sum(entry["labels"]["pod"].startswith(f"{name}-") for entry in live)
-    assert all(pool["current_inferred"] for model in cycle["models"] for pool in model["pools"])  # type: ignore[attr-defined, index]  # plain JSON
+        line = f'kube_deployment_spec_replicas{{deployment="{name}",namespace="llm"}} {decision["current"]}.0'
+        assert line in asked
+    assert not any(pool["current_inferred"] for model in cycle["models"] for pool in model["pools"])  # type: ignore[attr-defined, index]  # plain JSON
+
+
+def test_without_kube_state_metrics_replicas_are_counted_from_engines(living: Living, tmp_path: Path) -> None:
+    engines_alone = {
+        "job_name": "engines",
+        "http_sd_configs": [{"url": f"{living.demo}/fleet/targets", "refresh_interval": "1s"}],
+        "relabel_configs": [{"source_labels": ["job"], "regex": "vllm", "action": "keep"}],
+    }
+    with prometheus(tmp_path / "prometheus", [engines_alone]) as url:
+        command = ["plan", "--policy", str(living.policy), "--prometheus", url, "--window", "10s"]
+
+        def told() -> bool:
+            done = aiops(*command)
+            return done.returncode == 0 and "counted from live engines" in done.stdout
+
+        wait_for(told, "it is told that the replicas are inferred", 60)
 
 
 def test_plan_prints_a_table_for_people(living: Living) -> None:
-    columns = ("rag-70b-prefill", "current", "needed", "desired", "reason", "forecast", "capacity", "req/s", "inferred")
+    columns = ("rag-70b-prefill", "current", "needed", "desired", "reason", "forecast", "capacity", "req/s")
 
     def table() -> str | None:
         done = aiops("plan", "--policy", str(living.policy), "--prometheus", living.prometheus, "--window", "10s")
         return done.stdout if all(text in done.stdout for text in columns) else None
 
-    assert "counted from live engines" in str(wait_for(table, "the whole table is printed", 60))
+    assert "counted from live engines" not in str(wait_for(table, "the whole table is printed", 60))
 
 
 def test_a_recorded_snapshot_replays_to_the_same_cycle(living: Living, tmp_path: Path) -> None:

@@ -56,10 +56,13 @@ def rising(draw: st.DrawFn, least: int, most: int) -> tuple[list[int], list[floa
 
 @st.composite
 def profiles(draw: st.DrawFn) -> CapacityProfile:
-    """A profile whose tables rise in tokens, batch and context."""
+    """A profile whose tables rise in tokens, batch and context, up to the batch of 16 that the laws here go to.
+
+    Extrapolated, such tables need not rise: two rows may cross outside them.
+    """
     isl, ttft_ms = draw(rising(1, 2000))
     contexts = sorted(draw(st.sets(st.integers(1, 3000), min_size=1, max_size=4)))
-    batches = sorted(draw(st.sets(st.integers(1, 40), min_size=1, max_size=4)))
+    batches = sorted({1, 16} | draw(st.sets(st.integers(1, 16), max_size=3)))
     table: list[list[float]] = []
     for _ in contexts:
         rises = draw(st.lists(st.floats(0, 20), min_size=len(batches), max_size=len(batches)))
@@ -100,9 +103,9 @@ def test_a_step_never_gets_shorter_by_another_token(
     rounding = 2 + sum(contexts) + int(law.pair * (tokens + 2) * 2)
 
     mean = sum(contexts) // len(contexts) + 1 if contexts else 1
-    beyond = max(row.context for row in profile.decode)
+    least, most = profile.decode[0].context, profile.decode[-1].context
     longer = data.draw(st.integers(mean, 3001), label="context of another decode")
-    if (sum(contexts) + longer) / (len(contexts) + 1) <= beyond:
+    if sum(contexts) >= least * len(contexts) and sum(contexts) + longer <= most * (len(contexts) + 1):
         assert step_ps(law, [*contexts, longer], chunks) >= before - rounding - longer
     prior = data.draw(st.integers(0, 3000), label="tokens before another chunk")
     assert step_ps(law, contexts, [*chunks, (prior, 2)]) >= before - rounding

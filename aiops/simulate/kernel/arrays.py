@@ -65,8 +65,8 @@ def build(pools: "Sequence[PoolSettings]", links: "LinkSettings", seed: int) -> 
         table=np.zeros((_ENGINES, 1 << int(2 * blocks - 1).bit_length()), ENTRY),
         arena=arena,
         events=_idle_events(_ENGINES),
-        deliveries=np.zeros(_REQUESTS, DELIVERY),
-        outcomes=np.zeros(_REQUESTS + 2 * seats, OUTCOME),
+        deliveries=np.zeros(0, DELIVERY),
+        outcomes=np.zeros(0, OUTCOME),
         laws=laws,
         bounds=_bounds(),
         counts=np.zeros((_ENGINES, COLUMNS), np.int64),
@@ -75,7 +75,7 @@ def build(pools: "Sequence[PoolSettings]", links: "LinkSettings", seed: int) -> 
 
 
 def grow_room(fleet: Fleet) -> Fleet:
-    """Make room for more requests, keys and requests in the tokenizer, where there is little left."""
+    """Make room for more requests and keys, where there is little left."""
     world = fleet.world[0]
     if world["free_requests"] < 2:
         fleet = _with_requests(fleet, 2 * len(fleet.requests))
@@ -134,9 +134,11 @@ def _with_requests(fleet: Fleet, count: int) -> Fleet:
     requests["next"][-1] = world["free_request"]
     world["free_request"] = before
     world["free_requests"] += count - before
-    # Whatever ends at once, all of it included, finds room.
+    # Whatever ends or is sent to the tokenizer at once, all of it included, finds room.
     outcomes = np.zeros(count + 4 * fleet.places.shape[2] + 8, OUTCOME)
-    return fleet._replace(requests=requests, outcomes=outcomes)
+    deliveries = np.zeros(count, DELIVERY)
+    deliveries[: world["deliveries"]] = fleet.deliveries[: world["deliveries"]]
+    return fleet._replace(requests=requests, outcomes=outcomes, deliveries=deliveries)
 
 
 def _world(pools: "Sequence[PoolSettings]", links: "LinkSettings") -> Records:

@@ -34,7 +34,7 @@ from aiops.simulate.kernel.layout import (
 from aiops.simulate.kernel.line import join_line, leave_line, take_place
 from aiops.simulate.kernel.outcomes import free_request, take_request, tell
 from aiops.simulate.kernel.queues import push_back, take_out
-from aiops.simulate.kernel.routing import pick
+from aiops.simulate.kernel.routing import pick, takes_more
 from aiops.simulate.kernel.scheduling import schedule
 from aiops.simulate.kernel.stepping import duration, look_time, pass_looks, skippable, update
 
@@ -101,7 +101,8 @@ def _arrive(fleet: Fleet, arrivals: Arrivals, i: int) -> None:
     if request.own_public:
         world.sessions = 1
     request.limit = 1 if pool.role == PREFILL else request.output
-    full = pool.max_queued < NEVER and fleet.queues[2 * len(fleet.engines) + world.entry].count >= pool.max_queued
+    queued = fleet.queues[2 * len(fleet.engines) + world.entry].count
+    full = queued >= pool.max_queued and would_wait(fleet, world.entry)
     if full or not _can_be_served(fleet, request):
         tell(fleet, request, REFUSED, -1)
         free_request(fleet, chosen)
@@ -120,7 +121,7 @@ def _arrive(fleet: Fleet, arrivals: Arrivals, i: int) -> None:
         request.partner = other
     world.in_flight += 1
     join_line(fleet, chosen)
-    route(fleet, world.entry, chosen, now)
+    _enter(fleet, world.entry, chosen, now)
 
 
 @compiled
@@ -137,10 +138,22 @@ def _can_be_served(fleet: Fleet, request: Record) -> bool:
 
 
 @compiled
+def _enter(fleet: Fleet, pool: int, chosen: int, now: int) -> None:
+    """Let a request come to a pool, behind those that wait at its gateway."""
+    queue = fleet.queues[2 * len(fleet.engines) + pool]
+    if queue.count == 0:
+        route(fleet, pool, chosen, now)
+        return
+    fleet.requests[chosen].state = QUEUED
+    push_back(queue, fleet.requests, chosen)
+    call_gateway(fleet, pool, now)
+
+
+@compiled
 def route(fleet: Fleet, pool: int, chosen: int, now: int) -> None:
     """Send a request to an engine of a pool, or let it wait at the gateway."""
     world, request = fleet.world[0], fleet.requests[chosen]
-    number = pick(fleet, pool, request)
+    number = pick(fleet, pool, request, now)
     if number < 0:
         request.state = QUEUED
         push_back(fleet.queues[2 * len(fleet.engines) + pool], fleet.requests, chosen)
@@ -153,6 +166,7 @@ def route(fleet: Fleet, pool: int, chosen: int, now: int) -> None:
         deliver(fleet, chosen, now)
         return
     request.state = DELIVERED
+    engine.coming += 1
     push_delivery(fleet.deliveries, world.deliveries, now + delay, request.number, chosen)
     world.deliveries += 1
 
@@ -164,6 +178,8 @@ def deliver(fleet: Fleet, chosen: int, now: int) -> None:
     if request.status >= 0:  # its client has left meanwhile
         free_request(fleet, chosen)
         return
+    if request.state == DELIVERED:
+        fleet.engines[request.engine].coming -= 1
     request.state, request.queued = WAITING, now
     queue = fleet.queues[2 * request.engine]
     push_back(queue, fleet.requests, chosen)
@@ -194,11 +210,13 @@ def look(fleet: Fleet, number: int, now: int) -> None:
         engine.busy += now - engine.awake if engine.awake >= 0 else 0
         engine.awake = -1
         set_time(fleet.events, len(fleet.engines) + number, NEVER)
-        return
-    if engine.awake < 0:
-        engine.awake = now
-    engine.skip = skippable(fleet, number, steady) if steady > 0 else 0
-    set_time(fleet.events, len(fleet.engines) + number, look_time(engine, engine.skip))
+    else:
+        if engine.awake < 0:
+            engine.awake = now
+        engine.skip = skippable(fleet, number, steady) if steady > 0 else 0
+        set_time(fleet.events, len(fleet.engines) + number, look_time(engine, engine.skip))
+    if fleet.queues[2 * len(fleet.engines) + engine.pool].count > 0:
+        call_gateway(fleet, engine.pool, now)  # fewer may wait here now
 
 
 @compiled
@@ -272,8 +290,7 @@ def _conclude(fleet: Fleet, number: int, row: int, ended: int, now: int) -> None
             free_request(fleet, chosen)
     if engine.load == 0 and engine.holding == 0:
         engine.idle_since = now
-    if world.entry == engine.pool:
-        call_gateway(fleet, world.entry, now)
+    call_gateway(fleet, engine.pool, now)
 
 
 @compiled
@@ -283,7 +300,7 @@ def call_gateway(fleet: Fleet, pool: int, now: int) -> None:
     left = queue.count
     while left > 0:
         chosen = queue.head
-        if pick_would_fail(fleet, pool):
+        if would_wait(fleet, pool):
             return
         take_out(queue, fleet.requests, chosen)
         route(fleet, pool, chosen, now)
@@ -291,11 +308,10 @@ def call_gateway(fleet: Fleet, pool: int, now: int) -> None:
 
 
 @compiled
-def pick_would_fail(fleet: Fleet, number: int) -> bool:
+def would_wait(fleet: Fleet, number: int) -> bool:
     """Whether no engine of a pool takes a request now."""
-    pool = fleet.pools[number]
-    for i in range(pool.ready):  # noqa: SIM110  a generator does not compile
-        if fleet.queues[2 * fleet.ready[number, i]].count < pool.hold_waiting:
+    for i in range(fleet.pools[number].ready):  # noqa: SIM110  a generator does not compile
+        if takes_more(fleet, number, fleet.ready[number, i]):
             return False
     return True
 
@@ -310,7 +326,7 @@ def _hand_over(fleet: Fleet, chosen: int, now: int) -> None:
     partner.entry_engine, partner.entry_scheduled = fleet.engines[request.engine].incarnation, request.scheduled
     partner.entry_cached = request.cached
     take_place(fleet, chosen, request.partner)
-    route(fleet, fleet.world[0].decode, request.partner, now)
+    _enter(fleet, fleet.world[0].decode, request.partner, now)
 
 
 @compiled

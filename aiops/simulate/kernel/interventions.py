@@ -25,17 +25,13 @@ from aiops.simulate.kernel.layout import (
 from aiops.simulate.kernel.line import leave_line
 from aiops.simulate.kernel.outcomes import free_request, tell
 from aiops.simulate.kernel.queues import take_out
-from aiops.simulate.kernel.stepping import close_ranks, look_time, looks_before, pass_looks
+from aiops.simulate.kernel.stepping import close_ranks, duration, look_time, looks_before, pass_before
 
 
 @compiled
 def settle(fleet: Fleet, number: int, now: int) -> None:
     """Take the looks that an engine skipped up to now as past, so that its records are those of this moment."""
-    engine = fleet.engines[number]
-    if engine.skip > 0:
-        looks = looks_before(engine, now + 1)
-        if looks > 0:
-            pass_looks(fleet, number, looks)
+    pass_before(fleet, number, now + 1)
 
 
 @compiled
@@ -47,14 +43,27 @@ def settle_all(fleet: Fleet, now: int) -> None:
 
 @compiled
 def look_next(fleet: Fleet, number: int, now: int) -> None:
-    """Let an engine look at the end of its step under way, because something about it has changed."""
+    """Let an engine look at the end of its step under way, or now, because something about it has changed."""
     engine, item = fleet.engines[number], len(fleet.engines) + number
     if engine.flying == 0:
         set_time(fleet.events, item, now)
         return
-    settle(fleet, number, now)
+    pass_before(fleet, number, now)
     engine.skip = 0
     set_time(fleet.events, item, look_time(engine, 0))
+
+
+@compiled
+def change_speed(fleet: Fleet, number: int, slow: int, now: int) -> None:
+    """Let an engine's steps take longer or shorter from its next one on, the one scheduled in advance included."""
+    engine = fleet.engines[number]
+    settle(fleet, number, now)
+    engine.slow = slow
+    if engine.flying == 0:
+        return
+    look_next(fleet, number, now)
+    if engine.flying == 2:
+        engine.follows, engine.growth, _ = duration(fleet, number, 1 - engine.row, engine.count1)
 
 
 @compiled
@@ -69,15 +78,7 @@ def drop(fleet: Fleet, chosen: int, kind: int, now: int) -> None:
         pool = world.decode if second else world.entry
         take_out(fleet.queues[2 * len(fleet.engines) + pool], fleet.requests, chosen)
     else:
-        look_next(fleet, number, now)
-        engine = fleet.engines[number]
-        engine.load -= request.prompt if fleet.pools[engine.pool].role == PREFILL else 1
-        if state == WAITING:
-            take_out(fleet.queues[2 * number], fleet.requests, chosen)
-        elif state == FETCHED:
-            take_out(fleet.queues[2 * number + 1], fleet.requests, chosen)
-        if engine.load == 0 and engine.holding == 0:
-            engine.idle_since = now
+        _leave_engine(fleet, chosen, now)
     tell(fleet, request, kind, -1)
     if request.partner >= 0 and not second:
         free_request(fleet, request.partner)
@@ -95,6 +96,23 @@ def drop(fleet: Fleet, chosen: int, kind: int, now: int) -> None:
             release(fleet.engines[number], fleet.nodes[number], fleet.arena, request)
     if request.flying == 0:
         free_request(fleet, chosen)
+
+
+@compiled
+def _leave_engine(fleet: Fleet, chosen: int, now: int) -> None:
+    request = fleet.requests[chosen]
+    number, state = request.engine, request.state
+    look_next(fleet, number, now)
+    engine = fleet.engines[number]
+    engine.load -= request.prompt if fleet.pools[engine.pool].role == PREFILL else 1
+    if state == DELIVERED:
+        engine.coming -= 1
+    elif state == WAITING:
+        take_out(fleet.queues[2 * number], fleet.requests, chosen)
+    elif state == FETCHED:
+        take_out(fleet.queues[2 * number + 1], fleet.requests, chosen)
+    if engine.load == 0 and engine.holding == 0:
+        engine.idle_since = now
 
 
 @compiled
@@ -148,7 +166,7 @@ def fail_engine(fleet: Fleet, number: int, now: int) -> None:
         if request.state == FREE or request.engine != number:
             continue
         if request.state == HOLDING:
-            _lose_prompt(fleet, chosen)
+            _lose_prompt(fleet, chosen, now)
         elif request.state == ENDED:
             release(engine, fleet.nodes[number], fleet.arena, request)
             free_request(fleet, chosen)
@@ -162,7 +180,7 @@ def fail_engine(fleet: Fleet, number: int, now: int) -> None:
             free_request(fleet, chosen)
         elif request.status < 0:
             drop(fleet, chosen, FAILED, now)
-    engine.load, engine.holding, engine.idle_since = 0, 0, now
+    engine.load, engine.holding, engine.link_free, engine.idle_since = 0, 0, now, now
     if engine.awake >= 0:
         engine.busy += now - engine.awake
         engine.awake = -1
@@ -172,7 +190,7 @@ def fail_engine(fleet: Fleet, number: int, now: int) -> None:
 
 
 @compiled
-def _lose_prompt(fleet: Fleet, holder: int) -> None:
+def _lose_prompt(fleet: Fleet, holder: int, now: int) -> None:
     """Forget a prompt that was to be pulled; who waits for it computes it again, who is pulling it has it already."""
     for chosen in range(len(fleet.requests)):
         request = fleet.requests[chosen]
@@ -180,6 +198,8 @@ def _lose_prompt(fleet: Fleet, holder: int) -> None:
             request.partner = -1
             if request.state in (QUEUED, WAITING):
                 request.wants_fetch = 0
+            if request.state == WAITING:
+                wake(fleet, request.engine, now)  # it may find room now
     held = fleet.requests[holder]
     release(fleet.engines[held.engine], fleet.nodes[held.engine], fleet.arena, held)
     free_request(fleet, holder)

@@ -92,7 +92,7 @@ POOL = np.dtype(
 )
 
 ENGINE = _record(
-    "alive pool ready slow load incarnation "
+    "alive pool ready slow load incarnation coming "
     # Time: when it looks up next, when the executing batch ends, what the one after takes, by how much each further
     # one grows, how many looks are skipped because nothing would change, which row of the batch lists is executing.
     "end follows growth skip flying row count0 count1 "

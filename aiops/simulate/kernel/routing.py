@@ -4,12 +4,19 @@ from aiops.simulate.kernel.blocks import find, free_blocks
 from aiops.simulate.kernel.compiled import compiled
 from aiops.simulate.kernel.keys import mix
 from aiops.simulate.kernel.layout import RANDOM, ROUND_ROBIN, SCORED, Fleet, Ints, Record, Records
+from aiops.simulate.kernel.stepping import pass_before
 
 _SHARE = 2.0**-63
 
 
 @compiled
-def pick(fleet: Fleet, number: int, request: Record) -> int:
+def takes_more(fleet: Fleet, pool: int, number: int) -> bool:
+    """Whether flow control lets an engine have another request, those in the tokenizer counted as waiting."""
+    return fleet.queues[2 * number].count + fleet.engines[number].coming < fleet.pools[pool].hold_waiting
+
+
+@compiled
+def pick(fleet: Fleet, number: int, request: Record, now: int) -> int:
     """Choose an engine of a pool, or -1 where none takes a request now. Ties go round."""
     pool = fleet.pools[number]
     count, ready = pool.ready, fleet.ready[number]
@@ -21,11 +28,11 @@ def pick(fleet: Fleet, number: int, request: Record) -> int:
     pool.turn = (pool.turn + 1) % count
     first = draw % count if pool.router == RANDOM else pool.turn
     if pool.router == SCORED:
-        return _best_score(fleet, number, request)
+        return _best_score(fleet, number, request, now)
     best, least = -1, 0
     for i in range(count):
         chosen = ready[(first + i) % count]
-        if fleet.queues[2 * chosen].count >= pool.hold_waiting:
+        if not takes_more(fleet, number, chosen):
             continue
         if pool.router in (RANDOM, ROUND_ROBIN):
             return chosen
@@ -36,7 +43,7 @@ def pick(fleet: Fleet, number: int, request: Record) -> int:
 
 
 @compiled
-def _best_score(fleet: Fleet, number: int, request: Record) -> int:
+def _best_score(fleet: Fleet, number: int, request: Record, now: int) -> int:
     """Choose by the weighted sum of prefix match, short queue and free KV, each 0 to 1, as llm-d's picker does."""
     pool, ready = fleet.pools[number], fleet.ready[number]
     longest, shortest = 0, fleet.queues[2 * ready[0]].count
@@ -46,9 +53,10 @@ def _best_score(fleet: Fleet, number: int, request: Record) -> int:
     best, highest = -1, -1.0
     for i in range(pool.ready):
         chosen = ready[(pool.turn + i) % pool.ready]
-        waiting = fleet.queues[2 * chosen].count
-        if waiting >= pool.hold_waiting:
+        if not takes_more(fleet, number, chosen):
             continue
+        pass_before(fleet, chosen, now)  # so that its blocks are those of this moment
+        waiting = fleet.queues[2 * chosen].count
         score = pool.weight_kv * free_blocks(fleet.engines[chosen]) / pool.usable_blocks
         score += pool.weight_queue * ((longest - waiting) / (longest - shortest) if longest > shortest else 1.0)
         if request.key_count > 0 and pool.weight_prefix > 0:

@@ -267,6 +267,16 @@ def looks_before(engine: Record, time: int) -> int:
 
 
 @compiled
+def pass_before(fleet: Fleet, number: int, time: int) -> None:
+    """Take the skipped looks before a time as past."""
+    engine = fleet.engines[number]
+    if engine.skip > 0:
+        looks = looks_before(engine, time)
+        if looks > 0:
+            pass_looks(fleet, number, looks)
+
+
+@compiled
 def pass_looks(fleet: Fleet, number: int, looks: int) -> None:
     """Take that many skipped looks as past: a token each for all who run, at the time of each look."""
     engine = fleet.engines[number]

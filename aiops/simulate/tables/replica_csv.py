@@ -9,7 +9,11 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class ReplicaRow:
-    """A pool at a time. Paid are replicas from binding to deletion; a KV usage of 1 is all blocks of all ready ones."""
+    """A pool at a time.
+
+    Starting are those that do not serve yet or not again, waiting for GPUs included; paid are replicas from binding to
+    deletion. A KV usage of 1 is all blocks of all replicas that answer.
+    """
 
     t_s: float
     pool: str

@@ -1,5 +1,4 @@
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -7,25 +6,10 @@ import pytest
 from aiops.simulate.exposition import exposition
 from aiops.simulate.factory import Factory
 from tests.parts import shared_data
+from tests.simulate.exposition.pages import of, samples, types
 from tests.simulate.factories import START, aggregated, factory, pair, run, workload
 
-_SAMPLE = re.compile(r"^([a-z0-9_:]+)(?:\{(.*)\})? (\S+)$")
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
 _CLOSED = {"le", "engine", "reason", "source", "finished_reason", "sleep_state"}  # labels whose values are vLLM's own
-
-
-def samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            found = _SAMPLE.match(line)
-            assert found, line
-            yield found[1], dict(_LABEL.findall(found[2] or "")), float(found[3])
-
-
-def types(text: str) -> dict[str, str]:
-    found = re.findall(r"^# TYPE (vllm:\S+) (\S+)$", text, re.MULTILINE)
-    assert len(dict(found)) == len(found), "a family stands twice"
-    return dict(found)
 
 
 def shapes(text: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
@@ -34,10 +18,6 @@ def shapes(text: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
         for name, labels, _ in samples(text)
         if name.startswith("vllm:")
     }
-
-
-def of(text: str, name: str, **labels: str) -> float:
-    return sum(value for found, its, value in samples(text) if found == name and labels.items() <= its.items())
 
 
 def scrapes(made: Factory) -> dict[str, str]:
@@ -60,7 +40,7 @@ def test_names_types_labels_and_buckets_are_those_of_a_real_server(recorded: str
     load = {"requestsPerS": 5, "inputTokens": {"mean": 400}, "outputTokens": {"mean": 40}}
     made = run(factory(aggregated(1, maxModelLen=max_model_len, workload=load)), 60)
     ours = scrapes(made)["both"]
-    assert types(ours) == types(real)
+    assert types(ours, "vllm:") == types(real, "vllm:")
     assert shapes(ours) == shapes(real)
     assert "process_start_time_seconds" in {name for name, _, _ in samples(ours)}
 
@@ -91,7 +71,9 @@ def test_the_counters_agree_with_each_other(kind: str, seconds: float) -> None:
         assert finished <= first_tokens
         if seconds > 60:
             assert finished > 0
-            assert (of(text, "vllm:prefix_cache_hits_total") > 0) == (role != "decode")
+            assert of(text, "vllm:prefix_cache_hits_total") > 0
+            assert (of(text, "vllm:external_prefix_cache_hits_total") > 0) == (role == "decode")
+            assert (of(text, "vllm:nixl_xfer_time_seconds_count") > 0) == (role == "decode")
 
 
 def test_steps_account_for_every_token() -> None:
@@ -102,6 +84,42 @@ def test_steps_account_for_every_token() -> None:
     assert of(text, "vllm:iteration_tokens_total_sum") == computed + of(text, "vllm:generation_tokens_total")
     assert computed == of(text, "vllm:request_prefill_kv_computed_tokens_sum")
     assert of(text, "vllm:generation_tokens_total") == of(text, "vllm:request_generation_tokens_sum")
+
+
+@pytest.mark.parametrize("recorded", ["light", "after", "preempting_after"])
+def test_a_real_server_accounts_for_its_steps_in_the_same_way(recorded: str) -> None:
+    text = shared_data("vllm_metrics", f"vllm-0.32.0_{recorded}.prom").read_text()
+    computed = of(text, "vllm:prompt_tokens_by_source_total", source="local_compute")
+    assert of(text, "vllm:iteration_tokens_total_sum") == computed + of(text, "vllm:generation_tokens_total")
+    assert computed == of(text, "vllm:request_prefill_kv_computed_tokens_sum")
+
+
+def test_a_decode_replica_computes_no_prompts_and_tells_of_its_transfers() -> None:
+    transfer = {"latency": "5ms", "secondsPerToken": 1e-5}
+    made = run(factory(pair(1, 1, transfer=transfer, workload=workload(4))), 120)
+    made.run_out(timedelta(minutes=5))
+    prefill, decode = scrapes(made)["prefill"], scrapes(made)["decode"]
+    for text in (prefill, decode):
+        computed = of(text, "vllm:prompt_tokens_by_source_total", source="local_compute")
+        assert computed == of(text, "vllm:request_prefill_kv_computed_tokens_sum")
+    assert of(decode, "vllm:prompt_tokens_by_source_total", source="local_compute") == 0
+    pulled = of(decode, "vllm:prompt_tokens_by_source_total", source="external_kv_transfer")
+    transfers = of(decode, "vllm:nixl_xfer_time_seconds_count")
+    assert transfers == of(prefill, "vllm:request_success_total") > 0
+    # Each waits for its latency and for those before it.
+    assert of(decode, "vllm:nixl_xfer_time_seconds_sum") >= 0.005 * transfers + 1e-5 * pulled - 1e-6
+    assert of(prefill, "vllm:nixl_xfer_time_seconds_count") == 0
+    assert "nixl" not in scrapes(run(factory(aggregated(1)), 1))["both"]
+
+
+def test_preemptions_and_waits_are_told() -> None:
+    made = run(factory(aggregated(1, workload=workload(12, prompt=1500, output=200))), 60)
+    text = scrapes(made)["both"]
+    assert of(text, "vllm:num_preemptions_total") > 0
+    assert of(text, "vllm:num_requests_waiting_by_reason", reason="capacity") > 0
+    assert of(text, "vllm:num_requests_waiting_by_reason", reason="deferred") == 0
+    finished = of(text, "vllm:request_num_preemptions_sum")
+    assert 0 < finished <= of(text, "vllm:num_preemptions_total")
 
 
 def test_a_replica_is_as_old_as_its_cache() -> None:

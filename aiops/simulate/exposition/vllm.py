@@ -1,11 +1,11 @@
-"""A replica's metrics in the text format, under the names of vLLM 0.32. Each family stands once, in ``FAMILIES``."""
+"""A replica's metrics under the names of vLLM 0.32; each family stands once."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Literal
 
+from aiops.model.refs import Role
 from aiops.simulate.cluster import Replica
+from aiops.simulate.exposition.text import Kind, Labels, Sample, family, page
 from aiops.simulate.factory import Factory
 from aiops.simulate.fleet import EngineSettings
 from aiops.simulate.histogram import ITL_S, STEP_TOKENS, TTFT_S, Histogram, RequestHistograms
@@ -49,8 +49,15 @@ class _Reading:
         return self.columns(ITL_AT, ITL_S, self.count("itl_sum") / PS)
 
     @property
+    def transfers(self) -> Histogram:
+        histogram = Histogram(())
+        histogram.counts, histogram.sum = [self.count("transfers")], self.count("transfer_wait") / PS
+        return histogram
+
+    @property
     def steps(self) -> Histogram:
-        return self.columns(STEP_AT, STEP_TOKENS, self.count("step_tokens"))
+        # vLLM counts a prompt whole with its first token; the columns have what each step was given.
+        return self.columns(STEP_AT, STEP_TOKENS, self.count("computed") + self.count("generated"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,8 @@ class Family:
     """
 
     name: str
-    kind: Literal["gauge", "counter", "histogram"]
-    help: str
+    kind: Kind
+    meaning: str
     read: Callable[[_Reading], Value]
     label: str = ""
     engine: bool = True
@@ -195,6 +202,19 @@ FAMILIES = (
         lambda r: r.requests.computed_tokens,
     ),
 )
+NIXL_FAMILIES = (
+    Family(
+        "nixl_xfer_time_seconds",
+        "histogram",
+        "From the start of a KV transfer to its end, the queue at the receiver included; counted when it starts. Its"
+        " distribution is not kept, only sum and count.",
+        lambda r: r.transfers,
+    ),
+    Family("nixl_num_failed_transfers", "counter", "Failed transfers; a simulated one never fails.", lambda _: 0.0),
+    Family("nixl_num_failed_notifications", "counter", "Failed notifications; not simulated.", lambda _: 0.0),
+    Family("nixl_num_kv_expired_reqs", "counter", "KV that nobody fetched in time; not simulated.", lambda _: 0.0),
+)
+"""What prefill and decode engines have besides."""
 
 
 def exposition(factory: Factory, replica: Replica) -> str:
@@ -215,54 +235,41 @@ def exposition(factory: Factory, replica: Replica) -> str:
         used_blocks=fleet.used_blocks(number),
         requests=model.histograms.of(replica.incarnation),
     )
-    born = factory.time(replica.ready_at_s).timestamp()
-    lines = [
-        "# HELP process_start_time_seconds When the process started, in Unix seconds.",
-        "# TYPE process_start_time_seconds gauge",
-        f"process_start_time_seconds {born!r}",
-    ]
-    for family in FAMILIES:
-        lines += _family_lines(family, reading, born)
-    lines += _cache_config_lines(reading.settings)
-    return "\n".join(lines) + "\n"
+    return page(_lines(reading, factory.time(replica.ready_at_s).timestamp(), replica.pool.role))
 
 
-def _family_lines(family: Family, reading: _Reading, born: float) -> Iterator[str]:
-    name = f"vllm:{family.name}"
-    shown = f"{name}_total" if family.kind == "counter" else name
-    yield f"# HELP {shown} {family.help}"
-    yield f"# TYPE {shown} {family.kind}"
-    value = family.read(reading)
-    common = {"engine": "0"} if family.engine else {}
-    common["model_name"] = reading.model
-    by_labels = (
-        [({**common, family.label: key}, each) for key, each in value.items()]
-        if isinstance(value, Mapping)
-        else [(common, value)]
-    )
-    for labels, each in by_labels:
-        if isinstance(each, Histogram):
-            yield from _histogram_lines(name, labels, each)
-        else:
-            yield _line(shown, labels, each)
-    if family.kind != "gauge":
-        yield f"# HELP {name}_created When counting began, in Unix seconds: {family.help}"
-        yield f"# TYPE {name}_created gauge"
-        for labels, _ in by_labels:
-            yield _line(f"{name}_created", labels, born)
+def _lines(reading: _Reading, born: float, role: Role) -> Iterator[str]:
+    began = "When the process started, in Unix seconds."
+    yield from family("process_start_time_seconds", "gauge", began, [({}, born)])
+    for each in FAMILIES if role is Role.BOTH else FAMILIES + NIXL_FAMILIES:
+        yield from _family_lines(each, reading, born)
+    labels = {"engine": "0", **_CACHE_DEFAULTS, **_cache_config(reading.settings)}
+    yield from family("vllm:cache_config_info", "gauge", "How the KV cache is configured.", [(labels, 1.0)], repr)
 
 
-def _histogram_lines(name: str, labels: dict[str, str], histogram: Histogram) -> Iterator[str]:
-    bounds = [*(repr(bound) for bound in histogram.bounds), "+Inf"]
-    for bound, count in zip(bounds, accumulate(histogram.counts), strict=True):
-        yield _line(f"{name}_bucket", {**labels, "le": bound}, count)
-    yield _line(f"{name}_count", labels, sum(histogram.counts))
-    yield _line(f"{name}_sum", labels, histogram.sum)
+def _family_lines(one: Family, reading: _Reading, born: float) -> Iterator[str]:
+    name = f"vllm:{one.name}"
+    samples = list(_samples(one, reading))
+    shown = f"{name}_total" if one.kind == "counter" else name
+    yield from family(shown, one.kind, one.meaning, samples, repr)
+    if one.kind != "gauge":
+        began = f"When counting began, in Unix seconds: {one.meaning}"
+        yield from family(f"{name}_created", "gauge", began, [(labels, born) for labels, _ in samples], repr)
 
 
-def _cache_config_lines(settings: EngineSettings) -> list[str]:
+def _samples(one: Family, reading: _Reading) -> Iterator[Sample]:
+    common: Labels = {"model_name": reading.model, **({"engine": "0"} if one.engine else {})}
+    value = one.read(reading)
+    if not isinstance(value, Mapping):
+        yield common, value
+        return
+    for key, each in value.items():
+        yield {**common, one.label: key}, each
+
+
+def _cache_config(settings: EngineSettings) -> dict[str, str]:
     size = str(settings.block_size)
-    known = {
+    return {
         "_block_size_resolved": "True",
         "block_size": size,
         "effective_attention_block_size": size,
@@ -271,18 +278,6 @@ def _cache_config_lines(settings: EngineSettings) -> list[str]:
         "kv_cache_size_tokens": str(settings.kv_tokens),
         "num_gpu_blocks": str(settings.blocks + 1),  # the placeholder block is one of them
     }
-    name = "vllm:cache_config_info"
-    labels = {"engine": "0", **_CACHE_DEFAULTS, **known}
-    return [
-        f"# HELP {name} How the KV cache is configured.",
-        f"# TYPE {name} gauge",
-        _line(name, labels, 1.0),
-    ]
-
-
-def _line(name: str, labels: dict[str, str], value: float) -> str:
-    text = ",".join(f'{key}="{labels[key]}"' for key in sorted(labels))
-    return f"{name}{{{text}}} {float(value)!r}"
 
 
 _CACHE_DEFAULTS = {
