@@ -29,7 +29,7 @@ parts:  ## the system parts that the tests need (installed on Debian as root, el
 	@bash tests/install_parts.sh
 
 bench: .venv  ## every benchmark, as JSON
-	@for program in benchmarks/*.py; do $(BIN)/python $$program; done
+	@for program in benchmarks/[!_]*.py; do $(BIN)/python $$program; done
 
 generate: .venv  ## schema, dashboards: everything that is generated and committed
 	$(BIN)/python tests/generated.py
