@@ -1,6 +1,7 @@
 """A simulated token factory: models served by vLLM-like fleets in virtual time."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from aiops.model.policy import Objectives
@@ -18,8 +19,9 @@ class Factory:
     """Models, their fleets and their load, deterministic in the seed; what arrives never depends on what is scaled.
 
     ``profiles`` are keyed by the names that the pools give; ``objectives`` by model, the policy's defaults where one
-    is missing. ``source`` replaces the load of every model; ``shared`` tells
-    whether its requests share content. The hour of ``start`` (UTC) sets where in the day the load begins.
+    is missing. ``source`` replaces the load of a single model; ``shared`` tells whether its requests share content.
+    The hour of ``start`` (UTC) sets where in the day the load begins. Models know nothing of each other, so they may
+    run on several ``threads``, with the same result.
     """
 
     def __init__(
@@ -32,10 +34,13 @@ class Factory:
         *,
         source: Source | None = None,
         shared: bool = False,
+        threads: int = 1,
     ) -> None:
         refs = [spec.ref for spec in specs]
         if len(set(refs)) < len(refs):
             raise ValueError(f"two models of the factory have the same name: {[*map(str, refs)]}")
+        if source is not None and len(refs) > 1:
+            raise ValueError(f"requests from outside go to one model, and the factory has {len(refs)}")
         promised = objectives or {}
         self.start = start
         self.models = tuple(
@@ -44,6 +49,7 @@ class Factory:
         )
         self._now_s = 0.0
         self._marks = 0
+        self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
 
     @property
     def now(self) -> datetime:
@@ -65,12 +71,19 @@ class Factory:
         while self._now_s < until_s:
             mark_s = (self._marks + 1) * MARK_S
             self._now_s = min(mark_s, until_s)
-            for model in self.models:
-                model.run_until(self._now_s)
+            self._run_models(self._now_s)
             if self._now_s == mark_s:
                 self._marks += 1
                 for model in self.models:
                     model.mark(mark_s)
+
+    def _run_models(self, until_s: float) -> None:
+        if self._threads is None:
+            for model in self.models:
+                model.run_until(until_s)
+        else:
+            for done in [self._threads.submit(model.run_until, until_s) for model in self.models]:
+                done.result()
 
     def run_out(self, limit: timedelta) -> None:
         """Let nothing more arrive, and run until all requests are answered or the limit is reached."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from aiops.model.refs import PoolRef
 from aiops.simulate.factory import Factory
+from aiops.simulate.spec import FactorySpec
 from tests.simulate.factories import START, aggregated, factory, pair, run, small_profile, workload
 
 ROLES = {"aggregated": aggregated, "pair": pair}
@@ -87,6 +88,18 @@ def test_a_seed_makes_the_run_and_looking_at_it_changes_nothing(kind: str) -> No
     assert total(1, 150) == total(1, 150)
     assert total(1, 150) == total(1, 2.5)
     assert total(1, 150) != total(2, 150)
+
+
+def test_models_on_two_threads_do_what_they_do_on_one() -> None:
+    def total(threads: int) -> object:
+        specs = [
+            FactorySpec.model_validate(ROLES[kind](model=kind, namespace=kind, workload=workload(8)))
+            for kind in sorted(ROLES)
+        ]
+        made = Factory(specs, {"small": small_profile()}, 1, START, threads=threads)
+        return run(made, 600).summary()
+
+    assert total(2) == total(1)
 
 
 def test_what_arrives_depends_on_no_decision_and_on_no_other_model() -> None:
