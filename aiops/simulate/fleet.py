@@ -12,9 +12,18 @@ import numpy as np
 
 from aiops.model.refs import Role
 from aiops.simulate.kernel.arrays import build, clear_engine, grow_engines, grow_room
-from aiops.simulate.kernel.blocks import flush, take_new
-from aiops.simulate.kernel.events import advance, call_gateway
-from aiops.simulate.kernel.interventions import change_speed, fail_engine, look_next, settle, settle_all
+from aiops.simulate.kernel.entries import (
+    CALL_GATEWAY,
+    CHANGE_SPEED,
+    FAIL,
+    FLUSH,
+    HOLD_BLOCKS,
+    LOOK_NEXT,
+    SETTLE,
+    SETTLE_ALL,
+    intervene,
+)
+from aiops.simulate.kernel.events import advance
 from aiops.simulate.kernel.layout import (
     ENDED,
     FREE,
@@ -236,7 +245,7 @@ class VirtualFleet:
 
     def settle(self) -> None:
         """Bring the engines' records to the present."""
-        settle_all(self._fleet, self.now_ps)
+        self._intervene(SETTLE_ALL, -1)
 
     def add_engine(self, pool: int) -> int:
         """Add an engine that takes no requests yet; give its number, which goes to another once it is removed."""
@@ -281,13 +290,13 @@ class VirtualFleet:
 
     def fail_engine(self, number: int) -> None:
         """Let all requests of an engine fail and its cache be lost."""
-        fail_engine(self._fleet, number, self.now_ps)
+        self._intervene(FAIL, number)
         self._take_outcomes()
         self._call_gateway(int(self._fleet.engines[number]["pool"]))
 
     def set_speed(self, number: int, times_slower: float) -> None:
         """Let an engine's steps take so many times longer, from its next one on."""
-        change_speed(self._fleet, number, round(times_slower * FULL_SPEED), self.now_ps)
+        self._intervene(CHANGE_SPEED, number, round(times_slower * FULL_SPEED))
 
     def stick(self, pool: int, number: int, share: float) -> None:
         """Send a share of a pool's requests to one engine, whatever the router says; none with share 0."""
@@ -296,23 +305,23 @@ class VirtualFleet:
 
     def flush(self, number: int) -> None:
         """Let an engine forget the blocks of its prefix cache that no request holds."""
-        settle(self._fleet, number, self.now_ps)
-        flush(self._fleet.engines[number], self._fleet.nodes[number], self._fleet.table[number])
+        self._intervene(SETTLE, number)
+        self._intervene(FLUSH, number)
 
     def hold_blocks(self, number: int, count: int) -> int:
         """Keep up to so many of an engine's free KV blocks from its requests; give how many were free."""
-        settle(self._fleet, number, self.now_ps)
+        self._intervene(SETTLE, number)
         engine = self._fleet.engines[number]
         held = min(count, int(engine["keyless"] + engine["keyed_free"]))
-        take_new(engine, self._fleet.nodes[number], self._fleet.table[number], held)
-        look_next(self._fleet, number, self.now_ps)
+        self._intervene(HOLD_BLOCKS, number, held)
+        self._intervene(LOOK_NEXT, number)
         return held
 
     def give_blocks(self, number: int, count: int) -> None:
         """Let an engine's requests have blocks again that :meth:`hold_blocks` kept from them."""
-        settle(self._fleet, number, self.now_ps)
+        self._intervene(SETTLE, number)
         self._fleet.engines[number]["keyless"] += count
-        look_next(self._fleet, number, self.now_ps)
+        self._intervene(LOOK_NEXT, number)
 
     def set_link(self, ps_per_token: int, latency_ps: int) -> None:
         """Set what KV transfers take that start from now on."""
@@ -323,10 +332,13 @@ class VirtualFleet:
         """Whether an engine has nothing left to do and nobody will come for its KV."""
         return not self.engines[number]["load"] and not self.engines[number]["holding"]
 
+    def _intervene(self, deed: int, number: int, value: int = 0) -> None:
+        intervene(self._fleet, deed, number, value, self.now_ps)
+
     def _call_gateway(self, pool: int) -> None:
         if self.queued(pool):
             self.settle()  # what has happened by now has happened for a router too
-            call_gateway(self._fleet, pool, self.now_ps)
+            self._intervene(CALL_GATEWAY, pool)
 
     def _take_outcomes(self) -> None:
         world = self._fleet.world[0]

@@ -56,6 +56,7 @@ def test_no_request_is_lost_and_no_cache_overflows_whatever_is_scaled(
     spec = ROLES[kind](
         router={"kind": router},
         coldStart={"p50": "5s", "p90": "15s"},
+        terminationGracePeriod="2h",  # nobody is cut off
         workload=workload(requests_per_s, prefixShare=share, warmupTokens=50_000),
     )
     made = factory(spec, seed=seed, profile=small_profile(kvTokens=kv_tokens))

@@ -17,12 +17,21 @@ def free_blocks(engine: Record) -> int:
 
 
 @compiled
-def find(table: Records, key: int) -> int:
-    """Give the block registered first under a key, or -1."""
-    mask = len(table) - 1
-    slot = key & mask
+def home(arena: Ints, keys: int, block: int) -> int:
+    """Give the place of a request's block in a hash table of 2**31 slots; a smaller one has it at the remainder.
+
+    Eight blocks in a row are side by side, because they are asked for, added and removed together.
+    """
+    return ((arena[keys + (block & ~7)] << 3) | (block & 7)) & 0x7FFFFFFF
+
+
+@compiled
+def find(nodes: Records, table: Records, arena: Ints, keys: int, block: int) -> int:
+    """Give the node registered first under the key of a request's block, or -1."""
+    key, place, mask = arena[keys + block], home(arena, keys, block), len(table) - 1
+    slot = place & mask
     while table[slot].node >= 0:
-        if table[slot].key == key:
+        if table[slot].home == place and nodes[table[slot].node].key == key:
             return table[slot].node
         slot = (slot + 1) & mask
     return -1
@@ -32,11 +41,11 @@ def find(table: Records, key: int) -> int:
 def register(engine: Record, nodes: Records, table: Records, arena: Ints, request: Record, full: int) -> None:
     """Give the request's first ``full`` blocks their keys, as far as they have none."""
     for block in range(request.registered, min(full, request.key_count)):
-        key = arena[request.keys + block]
         number = _take_node(engine, nodes)
         node = nodes[number]
-        node.key, node.held, node.run = key, 1, 0
-        _insert(nodes, table, key, number)
+        node.key, node.home = arena[request.keys + block], home(arena, request.keys, block)
+        node.held, node.run = 1, 0
+        _insert(nodes, table, number)
         arena[request.keys + request.key_count + block] = number
     request.registered = max(request.registered, full)
 
@@ -50,7 +59,7 @@ def look_up(nodes: Records, table: Records, arena: Ints, request: Record, block_
     most = min(request.key_count, (request.prompt + request.outputs - 1) // block_tokens)
     hits, unheld = 0, 0
     while hits < most:
-        number = find(table, arena[request.keys + hits])
+        number = find(nodes, table, arena, request.keys, hits)
         if number < 0:
             break
         if nodes[number].held == 0:
@@ -166,49 +175,46 @@ def _unlink(engine: Record, nodes: Records, number: int) -> None:
 
 
 @compiled
-def _insert(nodes: Records, table: Records, key: int, number: int) -> None:
-    mask = len(table) - 1
-    slot = key & mask
+def _insert(nodes: Records, table: Records, number: int) -> None:
+    place, mask = nodes[number].home, len(table) - 1
+    slot = place & mask
     while table[slot].node >= 0:
-        if table[slot].key == key:  # equal blocks are kept, and found in the order of their registration
-            last = table[slot].node
-            while nodes[last].twin >= 0:
+        last = table[slot].node
+        if table[slot].home == place and nodes[last].key == nodes[number].key:
+            while nodes[last].twin >= 0:  # equal blocks are kept, and found in the order of their registration
                 last = nodes[last].twin
             nodes[last].twin = number
             return
         slot = (slot + 1) & mask
-    table[slot].key, table[slot].node = key, number
+    table[slot].home, table[slot].node = place, number
 
 
 @compiled
 def _remove(nodes: Records, table: Records, number: int) -> None:
-    mask = len(table) - 1
-    slot = nodes[number].key & mask
-    while table[slot].key != nodes[number].key or table[slot].node < 0:
+    node, mask = nodes[number], len(table) - 1
+    slot = node.home & mask
+    while table[slot].home != node.home or nodes[table[slot].node].key != node.key:
         slot = (slot + 1) & mask
-    if table[slot].node != number:
-        before = table[slot].node
+    before = table[slot].node
+    if before != number:
         while nodes[before].twin != number:
             before = nodes[before].twin
-        nodes[before].twin = nodes[number].twin
-        return
-    if nodes[number].twin >= 0:
-        table[slot].node = nodes[number].twin
-        return
-    table[slot].node = -1
-    _close_gap(table, slot, mask)
+        nodes[before].twin = node.twin
+    elif node.twin >= 0:
+        table[slot].node = node.twin
+    else:
+        _close_gap(table, slot, mask)
 
 
 @compiled
 def _close_gap(table: Records, gap: int, mask: int) -> None:
-    """Move later entries up, so that no search ends before them (Knuth, volume 3, 6.4, algorithm R)."""
+    """Empty a slot; move later entries up, so that no search ends before them (Knuth, volume 3, 6.4, algorithm R)."""
     slot = gap
     while True:
         slot = (slot + 1) & mask
         if table[slot].node < 0:
-            return
-        home = table[slot].key & mask
-        if ((slot - home) & mask) >= ((slot - gap) & mask):
-            table[gap].key, table[gap].node = table[slot].key, table[slot].node
-            table[slot].node = -1
+            break
+        if ((slot - table[slot].home) & mask) >= ((slot - gap) & mask):
+            table[gap].home, table[gap].node = table[slot].home, table[slot].node
             gap = slot
+    table[gap].node = -1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -32,9 +32,17 @@ if "NUMBA_CACHE_DIR" not in os.environ:
     numba.config.CACHE_DIR = _cache_directory()  # type: ignore[attr-defined]  # numba sets its own by name
 
 
+# No counting of references: nothing here makes an array, and counting those that are handed on takes longer than the
+# work. Nor what would let C or, but for the entries, Python call a function. Numba has no types for these flags.
+_compile: Any = numba.njit
+_OPTIONS = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
+
+
 def compiled(function: Function) -> Function:
-    """Compile a function for the types of its first call; it gives up the interpreter's lock while it runs."""
-    # No counting of references: nothing here makes an array, and counting those that are handed on takes longer than
-    # the work. The flag is numba's own, for its compiled parts, and not in its typed signature.
-    compile_it = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
-    return cast("Function", compile_it(function))
+    """Compile a function for the types of its first call from a compiled one; Python cannot call it."""
+    return cast("Function", _compile(no_cpython_wrapper=True, **_OPTIONS)(function))
+
+
+def entry(function: Function) -> Function:
+    """Compile a function that Python calls, and keep it on disk; it gives up the interpreter's lock while it runs."""
+    return cast("Function", _compile(cache=True, nogil=True, **_OPTIONS)(function))

@@ -2,12 +2,11 @@
 
 from aiops.simulate.kernel.agenda import pop_delivery, push_delivery, set_time
 from aiops.simulate.kernel.blocks import release
-from aiops.simulate.kernel.compiled import compiled
+from aiops.simulate.kernel.compiled import compiled, entry
 from aiops.simulate.kernel.interventions import let_go, time_out_first, wake
 from aiops.simulate.kernel.keys import name_prompt
 from aiops.simulate.kernel.layout import (
     BATCH_REQUESTS,
-    BATCH_TOKENS,
     COMPLETED,
     DECODE,
     DELIVERED,
@@ -24,7 +23,6 @@ from aiops.simulate.kernel.layout import (
     REACHED,
     REFUSED,
     RESERVED,
-    RUNNING,
     TIMES,
     WAITING,
     Arrivals,
@@ -39,7 +37,7 @@ from aiops.simulate.kernel.scheduling import schedule
 from aiops.simulate.kernel.stepping import duration, look_time, pass_looks, skippable, update
 
 
-@compiled
+@entry
 def advance(fleet: Fleet, arrivals: Arrivals, until: int) -> int:
     """Let everything happen that happens up to a time; REACHED, or what is needed before it can go on.
 
@@ -197,7 +195,8 @@ def look(fleet: Fleet, number: int, now: int) -> None:
         pass_looks(fleet, number, engine.skip)
     if engine.flying > 0:
         ended = update(fleet, number, engine.row, engine.count0, now)
-        row, engine.row, engine.count0 = engine.row, 1 - engine.row, engine.count1
+        row, engine.row = engine.row, 1 - engine.row
+        engine.count0, engine.even0 = engine.count1, engine.even1
         engine.flying -= 1
         if engine.flying > 0:
             engine.end = now + engine.follows
@@ -228,9 +227,10 @@ def _start(fleet: Fleet, number: int, now: int) -> int:
         engine.count0, changed = schedule(fleet, number, now, engine.row)
     if engine.count0 == 0:
         return 0
-    time, engine.growth, left = duration(fleet, number, engine.row, engine.count0)
+    time, engine.growth, left = duration(engine, fleet.pools[engine.pool], fleet.laws, engine.count0)
     engine.flying, engine.end, engine.follows = 1, now + time, time + engine.growth
-    return left if not changed and _steady(fleet, number, engine.row, engine.count0) else 0
+    engine.even0 = _even(engine, engine.count0)
+    return left if not changed and _steady(fleet, number) else 0
 
 
 @compiled
@@ -245,30 +245,28 @@ def _start_async(fleet: Fleet, number: int, now: int) -> int:
             count, changed = schedule(fleet, number, now, row)
         if count == 0:
             return 0
-        time, engine.growth, left = duration(fleet, number, row, count)
+        time, engine.growth, left = duration(engine, fleet.pools[engine.pool], fleet.laws, count)
         if engine.flying == 0:
-            engine.end, engine.count0 = now + time, count
+            engine.end, engine.count0, engine.even0 = now + time, count, _even(engine, count)
         else:
-            engine.follows, engine.count1 = time, count
+            engine.follows, engine.count1, engine.even1 = time, count, _even(engine, count)
         engine.flying += 1
-    if changed or not _steady(fleet, number, engine.row, engine.count0):
-        return 0
-    return left if _steady(fleet, number, 1 - engine.row, engine.count1) else 0
+    return left if not changed and engine.even1 and _steady(fleet, number) else 0
 
 
 @compiled
-def _steady(fleet: Fleet, number: int, row: int, count: int) -> bool:
-    """Whether a batch holds all who run, each with one token that comes out."""
-    if count != fleet.engines[number].running:
-        return False
+def _even(engine: Record, count: int) -> bool:
+    """Whether the batch made last holds all who run, each with one token that comes out."""
+    return count == engine.running and engine.yielding == count
+
+
+@compiled
+def _steady(fleet: Fleet, number: int) -> bool:
+    """Whether the executing batch is still one of all who run, and would be so again."""
+    engine = fleet.engines[number]
     if fleet.world[0].sessions and fleet.queues[2 * number].count > 0:
         return False  # what runs may turn into a hit for the one that waits
-    for i in range(count):
-        if fleet.places[number, BATCH_TOKENS + row, i] != 3:
-            return False
-        if fleet.requests[fleet.places[number, BATCH_REQUESTS + row, i]].state != RUNNING:
-            return False
-    return True
+    return engine.even0 and engine.count0 == engine.running
 
 
 @compiled

@@ -63,7 +63,7 @@ def change_speed(fleet: Fleet, number: int, slow: int, now: int) -> None:
         return
     look_next(fleet, number, now)
     if engine.flying == 2:
-        engine.follows, engine.growth, _ = duration(fleet, number, 1 - engine.row, engine.count1)
+        engine.follows, engine.growth, _ = duration(engine, fleet.pools[engine.pool], fleet.laws, engine.count1)
 
 
 @compiled
@@ -154,7 +154,7 @@ def wake(fleet: Fleet, number: int, now: int) -> None:
 def fail_engine(fleet: Fleet, number: int, now: int) -> None:
     """Let an engine die: all requests in it fail, and decode engines compute what they were to pull from it."""
     engine, requests = fleet.engines[number], fleet.requests
-    settle(fleet, number, now)
+    settle_all(fleet, now)  # others wake because of it, after all that has happened by now
     for row in range(2):
         count = engine.count0 if row == engine.row else engine.count1
         if engine.flying > (0 if row == engine.row else 1):

@@ -55,20 +55,23 @@ def name_prompt(fleet: Fleet, arrivals: Arrivals, i: int, request: Record, block
     if request.key_count == 0:
         return
     request.keys = take_piece(fleet.arena, fleet.world[0], 2 * request.key_count)
-    arena, key, piece, within = fleet.arena, 0, first, 0
-    for block in range(request.key_count):
-        left = block_tokens
-        while left > 0 and piece < last:
-            used = min(left, arrivals.piece_tokens[piece] - within)
-            key = mix(mix(key, arrivals.piece_id[piece]), (within << 16) + used)
-            left -= used
-            within += used
-            if within == arrivals.piece_tokens[piece]:
-                piece += 1
-                within = 0
-        if left > 0:
-            key = _own_key(key, request.own_id, (block + 1) * block_tokens - left - shared, left)
-        arena[request.keys + block] = key
+    names = fleet.arena[request.keys : request.keys + request.key_count]
+    block, begin, chain = 0, 0, 0
+    for piece in range(first, last):
+        end = begin + arrivals.piece_tokens[piece]
+        chain = mix(chain, arrivals.piece_id[piece])
+        block = _name_stretch(names, block, chain, begin, end, block_tokens)
+        chain, begin = mix(chain, end - begin), end
+    _name_stretch(names, block, mix(chain, request.own_id ^ _OWN), begin, public, block_tokens)
+
+
+@compiled
+def _name_stretch(names: Ints, first: int, chain: int, begin: int, end: int, block_tokens: int) -> int:
+    """Name the blocks from ``first`` on that end within a stretch of content; give the one after them."""
+    after = min(len(names), end // block_tokens)
+    for block in range(first, after):
+        names[block] = mix(chain, (block + 1) * block_tokens - begin)
+    return max(first, after)
 
 
 @compiled
@@ -79,15 +82,13 @@ def name_all(fleet: Fleet, request: Record, block_tokens: int) -> None:
         return
     arena, old, known = fleet.arena, request.keys, request.key_count
     start = take_piece(arena, fleet.world[0], 2 * count)
-    key = 0
     for block in range(known):
-        key = arena[old + block]
-        arena[start + block] = key
+        arena[start + block] = arena[old + block]
         arena[start + count + block] = arena[old + known + block]
+    # Nobody else ever has this content, so where it begins within the block does not matter.
+    chain = mix(arena[old + known - 1] if known > 0 else 0, request.own_id ^ _OWN)
     for block in range(known, count):
-        # Nobody else ever has this content, so where it begins within the block does not matter.
-        key = _own_key(key, request.own_id, block, 0)
-        arena[start + block] = key
+        arena[start + block] = mix(chain, block)
     if known > 0:
         give_piece(arena, old, 2 * known)
     request.keys, request.key_count = start, count
@@ -99,8 +100,3 @@ def forget_names(fleet: Fleet, request: Record) -> None:
     if request.key_count > 0:
         give_piece(fleet.arena, request.keys, 2 * request.key_count)
         request.key_count = 0
-
-
-@compiled
-def _own_key(key: int, own_id: int, place: int, tokens: int) -> int:
-    return mix(mix(key, own_id ^ _OWN), (place << 16) + tokens)

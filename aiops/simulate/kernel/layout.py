@@ -96,6 +96,10 @@ ENGINE = _record(
     # Time: when it looks up next, when the executing batch ends, what the one after takes, by how much each further
     # one grows, how many looks are skipped because nothing would change, which row of the batch lists is executing.
     "end follows growth skip flying row count0 count1 "
+    # The batch made last: its tokens, how many of its requests have one token, and how many of these tokens come out;
+    # what the step law asks of it: contexts of the single tokens, pairs of the others; the least outputs still to come
+    # of one of the requests. Of the executing and of the following batch: whether all who run have a token come out.
+    "tokens singles yielding contexts pairs nearest even0 even1 "
     "running holding link_free releasing last_look awake idle_since "
     # Blocks: free ones without a key, and the list of free ones with a key, oldest release first.
     "keyless oldest newest keyed_free spare_node peak_used "
@@ -105,19 +109,20 @@ ENGINE = _record(
 )
 
 REQUEST = _record(
-    "number state engine arrival prompt output limit own_id own_public "
-    # Keys and blocks: where in the arena, how many keys, and how far it came.
-    "keys key_count held registered "
-    # The scheduler's view: computed tokens, output tokens, placeholders, tokens of the schedule under way.
-    "computed outputs placeholders fresh flying dropped wants_fetch partner remote done_at "
-    "next previous later earlier "
+    # What each token asks for, side by side: the scheduler's view (computed tokens, output tokens, placeholders for
+    # those under way, batches that hold it), its blocks, and when it last got a token.
+    "state prompt limit computed outputs placeholders flying held registered dropped last_token first_token "
+    "fresh wants_fetch partner remote done_at next previous later earlier "
+    # Keys: where in the arena, and how many.
+    "keys key_count "
     # What is told of it.
-    "queued scheduled first_token last_token cached preemptions status entry_engine entry_scheduled entry_cached"
+    "number engine arrival output own_id own_public "
+    "queued scheduled cached preemptions status entry_engine entry_scheduled entry_cached"
 )
 
 NODE = np.dtype(
     [("key", np.int64), ("next", np.int32), ("previous", np.int32), ("twin", np.int32), ("held", np.int32),
-     ("run", np.int64)]
+     ("run", np.int32), ("home", np.int32)]
 )  # fmt: skip
 
 # Engines go by their incarnation here: the how many-eth they are of all that the fleet has ever had, from 0 on.
@@ -128,7 +133,7 @@ OUTCOME = _record(
 
 DELIVERY = _record("time order request")
 QUEUE = _record("head tail count")
-ENTRY = np.dtype([("key", np.int64), ("node", np.int64)])
+ENTRY = np.dtype([("home", np.int32), ("node", np.int32)])
 
 # Rows of ``Fleet.places``.
 RUNNING_LIST, BATCH_REQUESTS, BATCH_TOKENS = 0, 1, 3  # the last two have two rows each
@@ -150,7 +155,7 @@ class Fleet(NamedTuple):
     ready: Ints  # pool x engines that take requests, oldest first
     places: Ints  # engine x 5 x seats: the running list in order of admission, and two batches; see the rows above
     nodes: Records  # engine x blocks: a cached block, or a run of blocks that nobody can hit
-    table: Records  # engine x slots of a hash table from keys to blocks
+    table: Records  # engine x slots of a hash table from keys to nodes; an entry has the slot that it would like best
     arena: Ints  # the keys and blocks of requests
     events: Ints  # 3 x (2 x engines): first the transfers' reports, then the engines' looks; see the rows above
     deliveries: Records  # a heap

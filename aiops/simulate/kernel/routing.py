@@ -60,7 +60,7 @@ def _best_score(fleet: Fleet, number: int, request: Record, now: int) -> int:
         score = pool.weight_kv * free_blocks(fleet.engines[chosen]) / pool.usable_blocks
         score += pool.weight_queue * ((longest - waiting) / (longest - shortest) if longest > shortest else 1.0)
         if request.key_count > 0 and pool.weight_prefix > 0:
-            matched = _matched(fleet.table[chosen], fleet.arena, request)
+            matched = _matched(fleet.nodes[chosen], fleet.table[chosen], fleet.arena, request)
             score += pool.weight_prefix * matched * pool.block_tokens / request.prompt
         if score > highest:
             best, highest = chosen, score
@@ -68,13 +68,13 @@ def _best_score(fleet: Fleet, number: int, request: Record, now: int) -> int:
 
 
 @compiled
-def _matched(table: Records, arena: Ints, request: Record) -> int:
+def _matched(nodes: Records, table: Records, arena: Ints, request: Record) -> int:
     """Count the request's leading blocks that an engine holds, by halving: a beginning without its end is usual, an
     end without its beginning is not."""
     low, high = 0, request.key_count + 1
     while high - low > 1:
         middle = (low + high) >> 1
-        if find(table, arena[request.keys + middle - 1]) >= 0:
+        if find(nodes, table, arena, request.keys, middle - 1) >= 0:
             low = middle
         else:
             high = middle

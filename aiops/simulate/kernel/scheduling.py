@@ -30,7 +30,8 @@ from aiops.simulate.kernel.queues import push_back, push_front, take_out
 def schedule(fleet: Fleet, number: int, now: int, row: int) -> tuple[int, bool]:
     """Fill one of an engine's two batches: how many requests it holds, and whether anybody joined or left.
 
-    Takes blocks, admits, preempts, starts fetches; what was scheduled counts as computed at once.
+    Takes blocks, admits, preempts, starts fetches; what was scheduled counts as computed at once. What the batch is
+    made of is noted in the engine.
     """
     engine = fleet.engines[number]
     pool = fleet.pools[engine.pool]
@@ -40,9 +41,11 @@ def schedule(fleet: Fleet, number: int, now: int, row: int) -> tuple[int, bool]:
         cap = pool.long_prefill
         if pool.long_prefill_adaptive:
             cap = max(cap, pool.max_batched // among)
+    engine.tokens, engine.singles, engine.yielding = 0, 0, 0
+    engine.contexts, engine.pairs, engine.nearest = 0, 0, NEVER
     count, budget, preempted = _run_on(fleet, number, row, cap)
     admitted = 0
-    if preempted == 0:
+    if preempted == 0 and among > engine.running:
         while budget > 0 and engine.running < pool.max_seqs:
             tokens = _admit_next(fleet, number, now, row, count, min(cap, budget))
             if tokens < 0:
@@ -51,7 +54,7 @@ def schedule(fleet: Fleet, number: int, now: int, row: int) -> tuple[int, bool]:
                 count += 1
                 budget -= tokens
             admitted += 1
-    if pool.role == DECODE:
+    if pool.role == DECODE and engine.tokens > engine.singles:
         for i in range(count):
             fleet.requests[fleet.places[number, BATCH_REQUESTS + row, i]].fresh = 0
     return count, admitted + preempted > 0
@@ -63,34 +66,58 @@ def _run_on(fleet: Fleet, number: int, row: int, cap: int) -> tuple[int, int, in
     engine, requests = fleet.engines[number], fleet.requests
     pool = fleet.pools[engine.pool]
     running = fleet.places[number, RUNNING_LIST]
+    batch, codes = fleet.places[number, BATCH_REQUESTS + row], fleet.places[number, BATCH_TOKENS + row]
+    size, longest, foreseen = pool.block_tokens, pool.max_model_len - 1, pool.foreseen
     budget, count, preempted, i = pool.max_batched, 0, 0, 0
+    plain, contexts, nearest = 0, 0, NEVER
     while i < engine.running and budget > 0:
         request = requests[running[i]]
         i += 1
         known = request.prompt + request.outputs
-        if (
-            pool.foreseen
-            and request.placeholders > 0
-            and (request.computed + 2 - request.placeholders >= request.prompt + request.limit)
-        ):
+        ahead = request.placeholders
+        if foreseen and ahead > 0 and request.computed + 2 - ahead >= request.prompt + request.limit:
             continue  # its last token is under way
-        tokens = min(known + request.placeholders - request.computed, cap, budget)
-        tokens = min(tokens, pool.max_model_len - 1 - request.computed)
+        left = known + ahead - request.computed
+        if left == 1 and request.computed < longest and not _fills_block(request, known, size, pool.caching):
+            # As nearly always, a decode that needs no block.
+            request.computed += 1
+            request.placeholders += pool.asynchronous
+            request.flying += 1
+            contexts += request.computed
+            nearest = min(nearest, request.limit - request.outputs)
+            batch[count], codes[count] = running[i - 1], 3
+            count, budget, plain = count + 1, budget - 1, plain + 1
+            continue
+        tokens = min(left, cap, budget, longest - request.computed)
         if tokens <= 0:
             continue
-        needed = -(-(request.computed + tokens) // pool.block_tokens) - request.held
+        needed = -(-(request.computed + tokens) // size) - request.held
         while needed > free_blocks(engine) and engine.running >= i:
             victim = running[engine.running - 1]
             if pool.role == DECODE and pool.asynchronous and requests[victim].flying > 0:
-                return count, budget, preempted  # its blocks may still be written; it goes one step later
+                break  # its blocks may still be written; it goes one step later
             _preempt(fleet, number, victim)
             preempted += 1
-        if engine.running < i:
-            break  # it was its own victim
+        if needed > free_blocks(engine) or engine.running < i:
+            break  # it waits for that victim, or was its own
         _put_in_batch(fleet, number, row, count, running[i - 1], tokens, needed)
         count += 1
         budget -= tokens
+    engine.tokens, engine.singles, engine.yielding = (
+        engine.tokens + plain,
+        engine.singles + plain,
+        engine.yielding + plain,
+    )
+    engine.contexts, engine.nearest = engine.contexts + contexts, min(engine.nearest, nearest)
     return count, budget, preempted
+
+
+@compiled
+def _fills_block(request: Record, known: int, size: int, caching: int) -> bool:
+    """Whether a further token needs a new block, or fills one that then gets its key."""
+    if request.computed >= request.held * size:
+        return True
+    return caching != 0 and min(request.computed + 1, known) >= (request.registered + 1) * size
 
 
 @compiled
@@ -110,9 +137,17 @@ def _put_in_batch(fleet: Fleet, number: int, row: int, place: int, chosen: int, 
     if yields and pool.asynchronous:
         request.placeholders += 1
     request.flying += 1
-    request.fresh = tokens
     fleet.places[number, BATCH_REQUESTS + row, place] = chosen
     fleet.places[number, BATCH_TOKENS + row, place] = 2 * tokens + yields
+    engine.tokens += tokens
+    engine.nearest = min(engine.nearest, request.limit - request.outputs)
+    if tokens == 1:
+        engine.singles += 1
+        engine.yielding += yields
+        engine.contexts += request.computed
+    else:
+        engine.pairs += tokens * (2 * (request.computed - tokens) + tokens)
+        request.fresh = tokens
 
 
 @compiled

@@ -30,28 +30,18 @@ from aiops.simulate.kernel.queues import take_out
 
 
 @compiled
-def duration(fleet: Fleet, number: int, row: int, count: int) -> tuple[int, int, int]:
-    """Give what a batch takes, by how much the next one like it would take longer, and for how many that holds.
+def duration(engine: Record, pool: Record, laws: Ints, count: int) -> tuple[int, int, int]:
+    """Give what the batch made last takes, by how much the next one like it would take longer, and for how many that
+    holds.
 
     The two last only for a batch of decodes alone; else 0. The formula is ``StepLaw``'s.
     """
-    engine, requests, laws = fleet.engines[number], fleet.requests, fleet.laws
-    pool = fleet.pools[engine.pool]
-    decodes, contexts, tokens, pairs = 0, 0, 0, 0
-    for i in range(count):
-        request = requests[fleet.places[number, BATCH_REQUESTS + row, i]]
-        scheduled = fleet.places[number, BATCH_TOKENS + row, i] >> 1
-        tokens += scheduled
-        if scheduled == 1:
-            decodes += 1
-            contexts += request.computed
-        else:
-            pairs += scheduled * (2 * (request.computed - scheduled) + scheduled)
+    decodes, contexts = engine.singles, engine.contexts
     time, growth, left = laws[pool.host_at + count], 0, 0
-    at_zero = laws[pool.decode_at + decodes * pool.pieces]
     if decodes < count:
-        time += max(laws[pool.chunk_at + tokens], at_zero if decodes > 0 else 0) - (at_zero if decodes > 0 else 0)
-        time += int(pool.pair * pairs / 2)
+        at_zero = laws[pool.decode_at + decodes * pool.pieces] if decodes > 0 else 0
+        time += max(laws[pool.chunk_at + engine.tokens], at_zero) - at_zero
+        time += int(pool.pair * engine.pairs / 2)
     if decodes > 0:
         piece = 0
         while piece < pool.pieces - 1 and contexts >= laws[pool.knots_at + piece] * decodes:
@@ -63,20 +53,13 @@ def duration(fleet: Fleet, number: int, row: int, count: int) -> tuple[int, int,
             if piece < pool.pieces - 1:  # until the mean context reaches the next knot
                 left = laws[pool.knots_at + piece] - 1 - contexts // decodes
     if engine.slow != 1024:
-        return (
-            max(1, _slowed(engine, pool, laws, time, growth, contexts, decodes == count)),
-            ((growth * engine.slow >> 10) * decodes if decodes == count else 0),
-            left,
+        # The part that grows is slowed by itself, so that it still grows by the same amount each step.
+        alike = growth * contexts if decodes == count else 0
+        time = ((time - alike) * engine.slow >> 10) + (growth * engine.slow >> 10) * (
+            contexts if decodes == count else 0
         )
+        growth = growth * engine.slow >> 10
     return max(1, time), growth * decodes if decodes == count else 0, left
-
-
-@compiled
-def _slowed(engine: Record, pool: Record, laws: Ints, time: int, growth: int, contexts: int, alone: bool) -> int:
-    # The part that grows is slowed by itself, so that it still grows by the same amount each step.
-    if not alone:
-        return time * engine.slow >> 10
-    return ((time - growth * contexts) * engine.slow >> 10) + (growth * engine.slow >> 10) * contexts
 
 
 @compiled
@@ -115,16 +98,17 @@ def update(fleet: Fleet, number: int, row: int, count: int, now: int) -> int:
     """Take a batch as done: tokens come out, requests end. Give how many ended; the batch's first places name them."""
     engine, requests = fleet.engines[number], fleet.requests
     pool = fleet.pools[engine.pool]
-    ended, left, tokens, itl_bucket, itl = 0, 0, 0, 0, -1
-    _land(fleet, number, row, count)
+    batch, codes = fleet.places[number, BATCH_REQUESTS + row], fleet.places[number, BATCH_TOKENS + row]
+    ended, tokens, itl_bucket, itl = 0, 0, 0, -1
     for i in range(count):
-        chosen = fleet.places[number, BATCH_REQUESTS + row, i]
-        code = fleet.places[number, BATCH_TOKENS + row, i]
-        tokens += code >> 1
-        if chosen < 0 or not code & 1:
+        request = requests[batch[i]]
+        tokens += codes[i] >> 1
+        request.flying -= 1
+        if request.state >= HOLDING:
+            if request.state == ENDED and request.flying == 0:
+                _let_land(fleet, number, batch[i])
             continue
-        request = requests[chosen]
-        if request.state in (ENDED, HOLDING):
+        if not codes[i] & 1:
             continue
         if request.dropped > 0:
             request.dropped -= 1
@@ -135,32 +119,31 @@ def update(fleet: Fleet, number: int, row: int, count: int, now: int) -> int:
         if pool.asynchronous and request.state == RUNNING:
             _know_token(fleet, number, request)
         if request.outputs >= request.limit:
-            if request.state == WAITING:
-                take_out(fleet.queues[2 * number], requests, chosen)
-            else:
-                left += 1
-            _end(fleet, number, chosen, now)
-            fleet.places[number, BATCH_REQUESTS + row, ended] = chosen
+            batch[ended] = batch[i]
             ended += 1
     engine.steps += 1
     engine.step_tokens += tokens
     fleet.counts[number, bucket(fleet.bounds, STEP_AT, tokens)] += 1
-    if left:
-        close_ranks(fleet, number)
+    if ended > 0:
+        _end_all(fleet, number, batch, ended, now)
     return ended
 
 
 @compiled
-def _land(fleet: Fleet, number: int, row: int, count: int) -> None:
-    """Take a batch's requests out of the air; blocks of one that has ended were kept until now."""
-    for i in range(count):
-        chosen = fleet.places[number, BATCH_REQUESTS + row, i]
-        request = fleet.requests[chosen]
-        request.flying -= 1
-        if request.state == ENDED and request.flying == 0:
-            release(fleet.engines[number], fleet.nodes[number], fleet.arena, request)
-            free_request(fleet, chosen)
-            fleet.places[number, BATCH_REQUESTS + row, i] = -1
+def _let_land(fleet: Fleet, number: int, chosen: int) -> None:
+    """Forget a request that ended while a batch held it; some keep their blocks until then."""
+    release(fleet.engines[number], fleet.nodes[number], fleet.arena, fleet.requests[chosen])
+    free_request(fleet, chosen)
+
+
+@compiled
+def _end_all(fleet: Fleet, number: int, batch: Ints, ended: int, now: int) -> None:
+    """End the requests in a batch's first places."""
+    for i in range(ended):
+        if fleet.requests[batch[i]].state == WAITING:
+            take_out(fleet.queues[2 * number], fleet.requests, batch[i])
+        _end(fleet, number, batch[i], now)
+    close_ranks(fleet, number)
 
 
 @compiled
@@ -169,10 +152,10 @@ def _know_token(fleet: Fleet, number: int, request: Record) -> None:
     engine = fleet.engines[number]
     pool = fleet.pools[engine.pool]
     request.placeholders -= 1
-    if pool.caching:
-        full = (request.computed - request.placeholders) // pool.block_tokens
-        if full > request.registered:
-            register(engine, fleet.nodes[number], fleet.table[number], fleet.arena, request, full)
+    sure = request.computed - request.placeholders
+    if pool.caching and sure >= (request.registered + 1) * pool.block_tokens:
+        full = sure // pool.block_tokens
+        register(engine, fleet.nodes[number], fleet.table[number], fleet.arena, request, full)
 
 
 @compiled
@@ -213,20 +196,14 @@ def close_ranks(fleet: Fleet, number: int) -> None:
 @compiled
 def skippable(fleet: Fleet, number: int, left: int) -> int:
     """Say how many looks would find the same: a batch of all who run, a token each, and nobody ends."""
-    engine, most = fleet.engines[number], left
+    engine = fleet.engines[number]
     pool = fleet.pools[engine.pool]
-    size = pool.block_tokens
-    # What may be computed without an output known: one step ahead, with async scheduling two.
-    ahead = 0 if not pool.asynchronous or not pool.foreseen else 1
-    for i in range(engine.running):
-        request = fleet.requests[fleet.places[number, RUNNING_LIST, i]]
-        most = min(most, request.limit - request.outputs - 1 - ahead)
-        if not pool.foreseen:
-            most = min(most, pool.max_model_len - 1 - request.computed)
+    # With async scheduling the last token is scheduled a look before it comes out.
+    most = min(left, engine.nearest - 1 - pool.asynchronous)
     if most <= 0:
         return 0
-    free = free_blocks(engine)
-    if _blocks_for(fleet, number, most, size) <= free:
+    size, free = pool.block_tokens, free_blocks(engine)
+    if engine.running * (most // size + 1) <= free or _blocks_for(fleet, number, most, size) <= free:
         return most
     low, high = 0, most  # low fits, high does not
     while high - low > 1:
@@ -303,6 +280,8 @@ def pass_looks(fleet: Fleet, number: int, looks: int) -> None:
     _count_passed(fleet, number, looks, last - first)
     engine.end, engine.follows = look_time(engine, looks), engine.follows + looks * engine.growth
     engine.skip -= looks
+    engine.contexts += looks * engine.running
+    engine.nearest -= looks
 
 
 @compiled

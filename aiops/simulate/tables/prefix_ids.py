@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from aiops.simulate.kernel.compiled import compiled
+from aiops.simulate.kernel.compiled import compiled, entry
 from aiops.simulate.requests import Ints
 
 _SPACE, _MINUS, _ZERO = 32, 45, 48
@@ -23,7 +23,7 @@ def parse_ids(text: NDArray[np.uint8], bounds: NDArray[np.int32]) -> tuple[Ints,
     return ids[: _fill(text, bounds, ids, offsets)].copy(), offsets
 
 
-@compiled
+@entry
 def _fill(text: NDArray[np.uint8], bounds: NDArray[np.int32], ids: Ints, offsets: Ints) -> int:
     count = 0
     for cell in range(len(bounds) - 1):

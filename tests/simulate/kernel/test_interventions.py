@@ -207,6 +207,14 @@ def test_a_prompt_that_its_engine_lost_is_computed_where_it_is_needed() -> None:
     assert fleet.engines[1]["transfers"] == 1  # the first one's alone
 
 
+def test_a_prompt_to_compute_anew_begins_in_less_room_than_one_to_pull_needs() -> None:
+    eager = replace(PAIR[1], engines=replace(PAIR[1].engines, reserve_full_isl=False))
+    fleet = fleet_of((PAIR[0], eager), [(0, 3900, 90), (1, 3000, 9)])
+    fleet.advance(20 * STEP)
+    fleet.fail_engine(0)
+    assert told(fleet)[1]["joined"] == 21 * STEP  # the first one's answer goes on for 80 steps
+
+
 def test_a_prompt_that_is_lost_on_its_way_has_been_copied_already() -> None:
     calm, struck = (fleet_of(PAIR, [(0, 64, 9)], SLOW_LINK) for _ in range(2))
     struck.advance(5 * STEP)
