@@ -1,28 +1,44 @@
 """The command aiops: a file a command."""
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from aiops import __version__
-from aiops.cli.demo import demo
-from aiops.cli.explain import explain
-from aiops.cli.plan import plan
-from aiops.cli.run import run
 from aiops.cli.shell import Exit, err
-from aiops.cli.simulate import simulate
-from aiops.cli.validate import validate
+
+_COMMANDS = ("demo", "run", "plan", "explain", "validate", "simulate")
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+class _Commands(TyperGroup):
+    """Imports the file of a command when it is asked for: what one needs takes others a second to load."""
+
+    # typer keeps a click of its own, whose classes have no public names.
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
+        """Name the commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        """Import a command; None where there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        alone = typer.Typer(pretty_exceptions_enable=False, context_settings=_CONTEXT, add_completion=False)
+        alone.command(cmd_name)(getattr(import_module(f"aiops.cli.{cmd_name}"), cmd_name))
+        return typer.main.get_command(alone)
+
 
 app = typer.Typer(
     name="aiops",
     help="The autopilot of a token factory: forecasts token demand, sizes vLLM fleets, and says why.",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_CONTEXT,
 )
-for command in (demo, run, plan, explain, validate, simulate):
-    app.command()(command)
 
 
 def _version(wanted: bool) -> None:

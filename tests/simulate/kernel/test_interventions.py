@@ -285,10 +285,11 @@ def test_decode_engines_get_from_their_gateway_too() -> None:
 
 
 def test_nobody_overtakes_at_the_gateway() -> None:
-    asked = [(i * 1700, 1, 1 + 7 * i % 11) for i in range(40)]
-    rows = told(fleet_of([pool(seats=2, hold_waiting=1)], asked, LinkSettings(timeout_ps=30 * STEP)))
-    starts = [rows[number]["scheduled"] for number in sorted(rows) if rows[number]["kind"] == COMPLETED]
-    assert starts == sorted(starts)
+    """The two before it have left by 10510; the one that comes at 10600 does not take their place."""
+    asked = [(0, 1, 100), (10, 1, 1), (5000, 1, 1), (10600, 1, 1)]
+    rows = told(fleet_of([pool(seats=1, hold_waiting=1)], asked, LinkSettings(timeout_ps=10500)))
+    assert [rows[number]["kind"] for number in range(4)] == [TIMED_OUT, TIMED_OUT, COMPLETED, COMPLETED]
+    assert [rows[number]["scheduled"] for number in (2, 3)] == [11 * STEP, 12 * STEP]
 
 
 def test_a_gateway_that_keeps_nobody_refuses_only_whom_no_engine_takes() -> None:
