@@ -46,6 +46,7 @@ def build(pools: "Sequence[PoolSettings]", links: "LinkSettings", seed: int) -> 
     """Make the arrays of a fleet without engines."""
     caching = any(pool.engines.prefix_caching for pool in pools)
     blocks = max(pool.engines.blocks for pool in pools) if caching else 1
+    slots = 1 << int(2 * blocks - 1).bit_length()
     seats = max(pool.engines.max_num_seqs for pool in pools)
     longest = max(-(-pool.engines.max_model_len // pool.engines.block_size) for pool in pools)
     records, laws = _pools(pools, seed)
@@ -62,7 +63,8 @@ def build(pools: "Sequence[PoolSettings]", links: "LinkSettings", seed: int) -> 
         ready=np.zeros((len(pools), _ENGINES), np.int64),
         places=np.zeros((_ENGINES, 5, seats), np.int64),
         nodes=np.zeros((_ENGINES, blocks), NODE),
-        table=np.zeros((_ENGINES, 1 << int(2 * blocks - 1).bit_length()), ENTRY),
+        table=np.zeros((_ENGINES, slots), ENTRY),
+        ring=np.zeros((_ENGINES, slots), ENTRY),
         arena=arena,
         events=_idle_events(_ENGINES),
         deliveries=np.zeros(0, DELIVERY),
@@ -105,6 +107,7 @@ def grow_engines(fleet: Fleet) -> Fleet:
         places=_doubled(fleet.places),
         nodes=_doubled(fleet.nodes),
         table=_doubled(fleet.table),
+        ring=_doubled(fleet.ring),
         events=events,
         counts=_doubled(fleet.counts),
     )
@@ -115,7 +118,7 @@ def clear_engine(fleet: Fleet, number: int, pool: int, blocks: int) -> None:
     engine = fleet.engines[number]
     fleet.engines[number] = np.zeros((), ENGINE)
     engine["alive"], engine["pool"], engine["slow"] = 1, pool, 1024
-    for field in ("oldest", "newest", "releasing", "awake", "last_look"):
+    for field in ("releasing", "awake", "last_look"):
         engine[field] = -1
     engine["keyless"] = blocks
     engine["idle_since"] = fleet.world[0]["now"]

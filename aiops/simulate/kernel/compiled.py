@@ -46,3 +46,8 @@ def compiled(function: Function) -> Function:
 def entry(function: Function) -> Function:
     """Compile a function that Python calls, and keep it on disk; it gives up the interpreter's lock while it runs."""
     return cast("Function", _compile(cache=True, nogil=True, **_OPTIONS)(function))
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function wherever it is called, as if it stood there; so it can give records and arrays."""
+    return cast("Function", _compile(inline="always", no_cpython_wrapper=True, **_OPTIONS)(function))

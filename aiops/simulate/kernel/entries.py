@@ -3,7 +3,7 @@
 Each function that Python calls is compiled with all that it calls in turn, so one does it all.
 """
 
-from aiops.simulate.kernel.blocks import flush, take_new
+from aiops.simulate.kernel.blocks import cache_of, flush, take_new
 from aiops.simulate.kernel.compiled import entry
 from aiops.simulate.kernel.events import call_gateway
 from aiops.simulate.kernel.interventions import change_speed, fail_engine, look_next, settle, settle_all
@@ -31,6 +31,6 @@ def intervene(fleet: Fleet, deed: int, number: int, value: int, now: int) -> Non
     elif deed == FAIL:
         fail_engine(fleet, number, now)
     elif deed == FLUSH:
-        flush(fleet.engines[number], fleet.nodes[number], fleet.table[number])
+        flush(cache_of(fleet, number))
     elif deed == HOLD_BLOCKS:
-        take_new(fleet.engines[number], fleet.nodes[number], fleet.table[number], value)
+        take_new(cache_of(fleet, number), value)

@@ -1,7 +1,7 @@
 """What happens to a fleet, in the order of time: arrivals, transfers' reports, looks of engines, clients that leave."""
 
 from aiops.simulate.kernel.agenda import pop_delivery, push_delivery, set_time
-from aiops.simulate.kernel.blocks import release
+from aiops.simulate.kernel.blocks import cache_of, release
 from aiops.simulate.kernel.compiled import compiled, entry
 from aiops.simulate.kernel.interventions import let_go, time_out_first, wake
 from aiops.simulate.kernel.keys import name_prompt
@@ -354,7 +354,7 @@ def _arrive_whole(fleet: Fleet, number: int, chosen: int, now: int) -> None:
     request.state = FETCHED
     if request.status >= 0:  # its client has left meanwhile
         take_out(fleet.queues[2 * number + 1], fleet.requests, chosen)
-        release(fleet.engines[number], fleet.nodes[number], fleet.arena, request)
+        release(cache_of(fleet, number), request)
         free_request(fleet, chosen)
 
 
@@ -364,7 +364,7 @@ def _release_pulled(fleet: Fleet, number: int) -> None:
     while chosen >= 0:
         request = fleet.requests[chosen]
         following = request.next
-        release(engine, fleet.nodes[number], fleet.arena, request)
+        release(cache_of(fleet, number), request)
         engine.holding -= 1
         free_request(fleet, chosen)
         chosen = following

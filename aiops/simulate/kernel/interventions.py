@@ -1,7 +1,7 @@
 """What comes from outside an engine while it runs: a look in the middle, clients that leave, replicas that die."""
 
 from aiops.simulate.kernel.agenda import set_time
-from aiops.simulate.kernel.blocks import flush, release
+from aiops.simulate.kernel.blocks import cache_of, flush, release
 from aiops.simulate.kernel.compiled import compiled
 from aiops.simulate.kernel.layout import (
     BATCH_REQUESTS,
@@ -93,7 +93,7 @@ def drop(fleet: Fleet, chosen: int, kind: int, now: int) -> None:
     if state != QUEUED:
         pool_of = fleet.pools[fleet.engines[number].pool]
         if not (pool_of.role == DECODE and pool_of.asynchronous and request.flying > 0):
-            release(fleet.engines[number], fleet.nodes[number], fleet.arena, request)
+            release(cache_of(fleet, number), request)
     if request.flying == 0:
         free_request(fleet, chosen)
 
@@ -168,7 +168,7 @@ def fail_engine(fleet: Fleet, number: int, now: int) -> None:
         if request.state == HOLDING:
             _lose_prompt(fleet, chosen, now)
         elif request.state == ENDED:
-            release(engine, fleet.nodes[number], fleet.arena, request)
+            release(cache_of(fleet, number), request)
             free_request(fleet, chosen)
         elif request.state == FETCHING:
             if request.status < 0:
@@ -176,7 +176,7 @@ def fail_engine(fleet: Fleet, number: int, now: int) -> None:
             if request.partner >= 0:
                 let_go(fleet, request.partner, now)
             take_out(fleet.queues[2 * number + 1], requests, chosen)
-            release(engine, fleet.nodes[number], fleet.arena, request)
+            release(cache_of(fleet, number), request)
             free_request(fleet, chosen)
         elif request.status < 0:
             drop(fleet, chosen, FAILED, now)
@@ -186,7 +186,7 @@ def fail_engine(fleet: Fleet, number: int, now: int) -> None:
         engine.awake = -1
     set_time(fleet.events, number, NEVER)
     set_time(fleet.events, len(fleet.engines) + number, NEVER)
-    flush(engine, fleet.nodes[number], fleet.table[number])
+    flush(cache_of(fleet, number))
 
 
 @compiled
@@ -201,5 +201,5 @@ def _lose_prompt(fleet: Fleet, holder: int, now: int) -> None:
             if request.state == WAITING:
                 wake(fleet, request.engine, now)  # it may find room now
     held = fleet.requests[holder]
-    release(fleet.engines[held.engine], fleet.nodes[held.engine], fleet.arena, held)
+    release(cache_of(fleet, held.engine), held)
     free_request(fleet, holder)

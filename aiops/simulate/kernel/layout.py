@@ -101,8 +101,8 @@ ENGINE = _record(
     # of one of the requests. Of the executing and of the following batch: whether all who run have a token come out.
     "tokens singles yielding contexts pairs nearest even0 even1 "
     "running holding link_free releasing last_look awake idle_since "
-    # Blocks: free ones without a key, and the list of free ones with a key, oldest release first.
-    "keyless oldest newest keyed_free spare_node peak_used "
+    # Blocks: how many are free without a key and with one; where the latter begin and end in the ring; spare nodes.
+    "keyless keyed_free oldest newest spare_node peak_used "
     # Counters, all growing.
     "queries hits remote_queries preemptions computed cached pulled generated first_tokens finished "
     "steps step_tokens busy ttft_sum itl_sum transfers transfer_wait resumed_queries resumed_hits"
@@ -121,8 +121,7 @@ REQUEST = _record(
 )
 
 NODE = np.dtype(
-    [("key", np.int64), ("next", np.int32), ("previous", np.int32), ("twin", np.int32), ("held", np.int32),
-     ("run", np.int32), ("home", np.int32)]
+    [("key", np.int64), ("twin", np.int32), ("held", np.int32), ("place", np.int32), ("next", np.int32)]
 )  # fmt: skip
 
 # Engines go by their incarnation here: the how many-eth they are of all that the fleet has ever had, from 0 on.
@@ -154,8 +153,9 @@ class Fleet(NamedTuple):
     queues: Records  # of each engine: who waits, whose KV is on its way; then of each pool: who is at the gateway
     ready: Ints  # pool x engines that take requests, oldest first
     places: Ints  # engine x 5 x seats: the running list in order of admission, and two batches; see the rows above
-    nodes: Records  # engine x blocks: a cached block, or a run of blocks that nobody can hit
+    nodes: Records  # engine x blocks that have a key
     table: Records  # engine x slots of a hash table from keys to nodes; an entry has the slot that it would like best
+    ring: Records  # engine x the free blocks with a key in the order of their release, gaps between them
     arena: Ints  # the keys and blocks of requests
     events: Ints  # 3 x (2 x engines): first the transfers' reports, then the engines' looks; see the rows above
     deliveries: Records  # a heap
@@ -163,6 +163,16 @@ class Fleet(NamedTuple):
     laws: Ints  # the step laws' tables, end to end; where each begins is in its pool
     bounds: Ints  # of the histograms
     counts: Ints  # engine x histogram buckets
+
+
+class Cache(NamedTuple):
+    """What of a fleet holds an engine's blocks."""
+
+    engine: Record
+    nodes: Records
+    table: Records
+    ring: Records
+    arena: Ints
 
 
 class Arrivals(NamedTuple):

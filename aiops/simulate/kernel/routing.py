@@ -1,9 +1,9 @@
 """Which engine gets a request. What a router sees is the present state of the pool's ready engines."""
 
-from aiops.simulate.kernel.blocks import find, free_blocks
+from aiops.simulate.kernel.blocks import cache_of, find, free_blocks
 from aiops.simulate.kernel.compiled import compiled
 from aiops.simulate.kernel.keys import mix
-from aiops.simulate.kernel.layout import RANDOM, ROUND_ROBIN, SCORED, Fleet, Ints, Record, Records
+from aiops.simulate.kernel.layout import RANDOM, ROUND_ROBIN, SCORED, Cache, Fleet, Record
 from aiops.simulate.kernel.stepping import pass_before
 
 _SHARE = 2.0**-63
@@ -60,7 +60,7 @@ def _best_score(fleet: Fleet, number: int, request: Record, now: int) -> int:
         score = pool.weight_kv * free_blocks(fleet.engines[chosen]) / pool.usable_blocks
         score += pool.weight_queue * ((longest - waiting) / (longest - shortest) if longest > shortest else 1.0)
         if request.key_count > 0 and pool.weight_prefix > 0:
-            matched = _matched(fleet.nodes[chosen], fleet.table[chosen], fleet.arena, request)
+            matched = _matched(cache_of(fleet, chosen), request)
             score += pool.weight_prefix * matched * pool.block_tokens / request.prompt
         if score > highest:
             best, highest = chosen, score
@@ -68,13 +68,13 @@ def _best_score(fleet: Fleet, number: int, request: Record, now: int) -> int:
 
 
 @compiled
-def _matched(nodes: Records, table: Records, arena: Ints, request: Record) -> int:
+def _matched(cache: Cache, request: Record) -> int:
     """Count the request's leading blocks that an engine holds, by halving: a beginning without its end is usual, an
     end without its beginning is not."""
     low, high = 0, request.key_count + 1
     while high - low > 1:
         middle = (low + high) >> 1
-        if find(nodes, table, arena, request.keys, middle - 1) >= 0:
+        if find(cache, request.keys, middle - 1) >= 0:
             low = middle
         else:
             high = middle

@@ -5,7 +5,7 @@ admitted preempted where blocks lack; then, if nobody was preempted, those that 
 """
 
 from aiops.simulate.kernel.agenda import set_time
-from aiops.simulate.kernel.blocks import free_blocks, look_up, register, release, take_hits, take_new
+from aiops.simulate.kernel.blocks import cache_of, free_blocks, look_up, register, release, take_hits, take_new
 from aiops.simulate.kernel.compiled import compiled
 from aiops.simulate.kernel.keys import name_all
 from aiops.simulate.kernel.layout import (
@@ -125,14 +125,14 @@ def _put_in_batch(fleet: Fleet, number: int, row: int, place: int, chosen: int, 
     engine, request = fleet.engines[number], fleet.requests[chosen]
     pool = fleet.pools[engine.pool]
     if blocks > 0:
-        take_new(engine, fleet.nodes[number], fleet.table[number], blocks)
+        take_new(cache_of(fleet, number), blocks)
         request.held += blocks
     request.computed += tokens
     known = request.prompt + request.outputs
     if pool.caching:
         full = min(request.computed, known) // pool.block_tokens
         if full > request.registered:
-            register(engine, fleet.nodes[number], fleet.table[number], fleet.arena, request, full)
+            register(cache_of(fleet, number), request, full)
     yields = 1 if request.computed >= known + request.placeholders else 0
     if yields and pool.asynchronous:
         request.placeholders += 1
@@ -155,13 +155,13 @@ def _preempt(fleet: Fleet, number: int, victim: int) -> None:
     """Send the last of the running list back to the front of those that wait; it computes everything again."""
     engine, request = fleet.engines[number], fleet.requests[victim]
     pool = fleet.pools[engine.pool]
-    nodes, table, arena = fleet.nodes[number], fleet.table[number], fleet.arena
+    cache = cache_of(fleet, number)
     if pool.caching and (request.prompt + request.limit) // pool.block_tokens > request.key_count:
         named, full = request.key_count, request.registered
         name_all(fleet, request, pool.block_tokens)
         request.registered = min(named, full)
-        register(engine, nodes, table, arena, request, full)
-    release(engine, nodes, arena, request)
+        register(cache, request, full)
+    release(cache, request)
     if pool.role == PREFILL:
         request.dropped += request.placeholders  # a producer computes the token in flight again
     request.computed, request.placeholders = 0, 0
@@ -190,7 +190,7 @@ def _admit_next(fleet: Fleet, number: int, now: int, row: int, place: int, most:
     size, known = pool.block_tokens, request.prompt + request.outputs
     hits, unheld = 0, 0
     if pool.caching:
-        hits, unheld = look_up(fleet.nodes[number], fleet.table[number], fleet.arena, request, size)
+        hits, unheld = look_up(cache_of(fleet, number), request, size)
     kept = pool.watermark_blocks if engine.running > 0 else 0
     room = free_blocks(engine) + hits - unheld - kept
     if request.wants_fetch:
@@ -206,7 +206,7 @@ def _admit_next(fleet: Fleet, number: int, now: int, row: int, place: int, most:
         return -1
     take_out(fleet.queues[2 * number], requests, chosen)
     if hits > 0:
-        take_hits(engine, fleet.nodes[number], fleet.arena, request, hits)
+        take_hits(cache_of(fleet, number), request, hits)
     request.computed = hits * size
     _count_look_up(engine, request, known, hits * size)
     _join(fleet, number, now, chosen)
@@ -221,7 +221,7 @@ def _admit_fetched(fleet: Fleet, number: int, now: int, row: int, place: int, ch
     pool = fleet.pools[engine.pool]
     if pool.caching:
         full = request.prompt // pool.block_tokens
-        register(engine, fleet.nodes[number], fleet.table[number], fleet.arena, request, full)
+        register(cache_of(fleet, number), request, full)
     kept = pool.watermark_blocks if engine.running > 0 else 0
     if kept > free_blocks(engine):
         return -1
@@ -251,9 +251,9 @@ def _start_fetch(fleet: Fleet, number: int, now: int, chosen: int, hits: int) ->
     size = fleet.pools[engine.pool].block_tokens
     take_out(fleet.queues[2 * number], fleet.requests, chosen)
     if hits > 0:
-        take_hits(engine, fleet.nodes[number], fleet.arena, request, hits)
+        take_hits(cache_of(fleet, number), request, hits)
     blocks = -(-request.prompt // size) - hits
-    take_new(engine, fleet.nodes[number], fleet.table[number], blocks)
+    take_new(cache_of(fleet, number), blocks)
     request.held += blocks
     request.remote = request.prompt - hits * size
     request.computed = request.prompt

@@ -4,7 +4,7 @@ While nobody joins, leaves or lacks a block, each batch is the one before with o
 much longer as the one before did. Such batches are not looked at one by one: the engine skips that many looks at once.
 """
 
-from aiops.simulate.kernel.blocks import free_blocks, register, release, take_new
+from aiops.simulate.kernel.blocks import cache_of, free_blocks, register, release, take_new
 from aiops.simulate.kernel.compiled import compiled
 from aiops.simulate.kernel.layout import (
     BATCH_REQUESTS,
@@ -132,7 +132,7 @@ def update(fleet: Fleet, number: int, row: int, count: int, now: int) -> int:
 @compiled
 def _let_land(fleet: Fleet, number: int, chosen: int) -> None:
     """Forget a request that ended while a batch held it; some keep their blocks until then."""
-    release(fleet.engines[number], fleet.nodes[number], fleet.arena, fleet.requests[chosen])
+    release(cache_of(fleet, number), fleet.requests[chosen])
     free_request(fleet, chosen)
 
 
@@ -155,7 +155,7 @@ def _know_token(fleet: Fleet, number: int, request: Record) -> None:
     sure = request.computed - request.placeholders
     if pool.caching and sure >= (request.registered + 1) * pool.block_tokens:
         full = sure // pool.block_tokens
-        register(engine, fleet.nodes[number], fleet.table[number], fleet.arena, request, full)
+        register(cache_of(fleet, number), request, full)
 
 
 @compiled
@@ -177,7 +177,7 @@ def _end(fleet: Fleet, number: int, chosen: int, now: int) -> None:
     request.status = COMPLETED
     request.state = ENDED
     if not (pool.role == DECODE and pool.asynchronous and request.flying > 0):
-        release(engine, fleet.nodes[number], fleet.arena, request)
+        release(cache_of(fleet, number), request)
 
 
 @compiled
@@ -260,7 +260,7 @@ def pass_looks(fleet: Fleet, number: int, looks: int) -> None:
     pool = fleet.pools[engine.pool]
     first, last, size = engine.end, look_time(engine, looks - 1), pool.block_tokens
     itl_bucket, itl, blocks = 0, -1, 0
-    nodes, table = fleet.nodes[number], fleet.table[number]
+    cache = cache_of(fleet, number)
     for i in range(engine.running):
         request = fleet.requests[fleet.places[number, RUNNING_LIST, i]]
         itl_bucket, itl = give_token(fleet, number, request, first, itl_bucket, itl)
@@ -270,13 +270,13 @@ def pass_looks(fleet: Fleet, number: int, looks: int) -> None:
         more = -(-request.computed // size) - request.held
         request.held += more
         blocks += more
-    take_new(engine, nodes, table, blocks)
+    take_new(cache, blocks)
     if pool.caching:
         for i in range(engine.running):
             request = fleet.requests[fleet.places[number, RUNNING_LIST, i]]
             full = min(request.computed, request.prompt + request.outputs) // size
             if full > request.registered:
-                register(engine, nodes, table, fleet.arena, request, full)
+                register(cache, request, full)
     _count_passed(fleet, number, looks, last - first)
     engine.end, engine.follows = look_time(engine, looks), engine.follows + looks * engine.growth
     engine.skip -= looks

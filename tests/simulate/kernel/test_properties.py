@@ -197,16 +197,14 @@ def check_blocks(life: Life, number: int, where: str) -> None:
     assert engine["keyless"] + engine["keyed_free"] + len(set(held)) + private == blocks, where
     for node in set(held):
         assert nodes[number][node]["held"] == held.count(node), where
-    assert engine["keyed_free"] == sum(max(nodes[number][node]["run"], 1) for node in free_list(life, number)), where
+    assert engine["keyed_free"] == hittable(life, number), where
 
 
-def free_list(life: Life, number: int) -> list[int]:
-    engine, nodes = life.fleet.engines[number], life.fleet._fleet.nodes[number]
-    found, node = [], engine["oldest"]
-    while node >= 0:
-        found.append(node)
-        node = nodes[node]["next"]
-    return found
+def hittable(life: Life, number: int) -> int:
+    """Count the free blocks in an engine's ring: nodes, and runs (-2), which say how many they are."""
+    engine, ring = life.fleet.engines[number], life.fleet._fleet.ring[number]
+    entries = ring[np.arange(engine["oldest"], engine["newest"]) % len(ring)]
+    return int(np.sum(entries["node"] >= 0) + entries["home"][entries["node"] == -2].sum())
 
 
 def check_counts(life: Life, number: int, where: str) -> None:
