@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from _fidelity_runs import Engine, Floats, Load, Times, simulate
-from scipy.optimize import least_squares
+from scipy.optimize import OptimizeResult, least_squares
 
 from aiops.model.profile import CapacityProfile, StepCosts
 
@@ -17,8 +17,17 @@ TOKENS = (1, 16, 64, 128, 256, 257, 1024, 2048, 4096, 8192)
 # faster or slower as fits best; then each value goes its own way.
 RISES_MS = (12.0, 2.0, 4.0, 5.0, 6.0, 5.0, 18.0, 25.0, 45.0, 90.0)
 CONTEXT_NS, PAIR_NS, HOST_MS = 60.0, 1.0, 0.005
+# A mixture of experts reads the weights of those experts alone that one of the step's tokens goes to: of a share of
+# 8 in 128, as most now have, 1 - (1 - 8/128)^n. The reads of all of them are a parameter of their own; what is left of
+# a step of one token is less.
+EXPERT_SHARE, EXPERTS_MS, SHARED_MS = 8 / 128, 12.0, 5.0
+EXPERT_TOKENS = (1, 2, 4, 8, 16, 32, 64)
 SPEEDS = (1 / 8, 1 / 4, 1 / 2, 1 / 1.4, 1.0, 1.4, 2.0, 4.0)
-STARTS = 12
+# Several walks from the guess, each of some starts, and more starts from the end of the best.
+WALKS, STARTS, LAST_STARTS = 3, 4, 8
+# What a value away from the guess counts: the logarithm of its ratio times this. It holds the points that the seen
+# requests hardly show.
+PULL = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,7 @@ class Given:
     accelerator: str
     kv_tokens: int
     engine: Engine
+    experts: bool = False
 
 
 def profile(given: Given, costs: dict[str, Any], source: dict[str, Any], http_ms: float = 0.0) -> CapacityProfile:
@@ -79,13 +89,16 @@ def fit(given: Given, load: Load, real: Times, seen: slice, source: dict[str, An
     many local minima; it is of the seen requests alone, so the best start is chosen without the others.
     """
     tokens = [n for n in TOKENS if n <= given.engine.max_num_batched_tokens]
-    guess = np.array([*RISES_MS[: len(tokens)], CONTEXT_NS, PAIR_NS, HOST_MS])
+    points = sorted({*tokens, *(EXPERT_TOKENS if given.experts else ())})
+    touched = 1 - (1 - EXPERT_SHARE) ** np.array(points, np.float64)
+    first_ms, experts_ms = (SHARED_MS, EXPERTS_MS) if given.experts else (RISES_MS[0], 0.0)
+    guess = np.array([first_ms, *RISES_MS[1 : len(tokens)], experts_ms, CONTEXT_NS, PAIR_NS, HOST_MS])
 
     def made(values: Floats) -> CapacityProfile:
-        rises, (context_ns, pair_ns, host_ms) = values[:-3], values[-3:]
+        rises, (experts_ms, context_ns, pair_ns, host_ms) = values[:-4], values[-4:]
         costs = {
-            "tokens": tokens,
-            "ms": np.cumsum(rises).tolist(),
+            "tokens": points,
+            "ms": (np.interp(points, tokens, np.cumsum(rises)) + experts_ms * touched).tolist(),
             "graphTokens": list(GRAPHS),
             "hostMsPerSequence": float(host_ms),
             "contextNs": float(context_ns),
@@ -98,21 +111,25 @@ def fit(given: Given, load: Load, real: Times, seen: slice, source: dict[str, An
         return _misses(load, real, simulated, seen)
 
     guess = guess * min(SPEEDS, key=lambda speed: float(np.abs(misses_of(guess * speed)).sum()))
-    logs = _lowest(lambda at: np.concatenate([misses_of(guess * np.exp(at)), 0.1 * at]), len(guess), seed)
+    logs = _lowest(lambda at: np.concatenate([misses_of(guess * np.exp(at)), PULL * at]), len(guess), seed)
     return made(guess * np.exp(logs))
 
 
 def _lowest(misses: Callable[[Floats], Floats], count: int, seed: int) -> Floats:
     draws = np.random.default_rng(seed)
-    best: Any = None
-    for start in range(STARTS):
-        at = np.zeros(count) if best is None else best.x
-        at = at + (draws.normal(0, 0.15, count) if start else 0)
-        for stride in (0.05, 0.02):
-            found = least_squares(misses, at, diff_step=stride, max_nfev=15, loss="soft_l1", f_scale=0.1)
-            at = found.x
-            best = found if best is None or found.cost < best.cost else best
-    lowest: Floats = best.x
+
+    def walk(best: OptimizeResult | None, starts: int) -> OptimizeResult:
+        for _ in range(starts):
+            at = draws.normal(0, 0.15, count) + (np.zeros(count) if best is None else best.x)
+            for stride in (0.05, 0.02):
+                found = least_squares(misses, at, diff_step=stride, max_nfev=15, loss="soft_l1", f_scale=0.1)
+                at = found.x
+                best = found if best is None or found.cost < best.cost else best
+        assert best is not None, "a walk has at least one start"
+        return best
+
+    walks = [walk(None, STARTS) for _ in range(WALKS)]
+    lowest: Floats = walk(min(walks, key=lambda found: float(found.cost)), LAST_STARTS).x
     return lowest
 
 

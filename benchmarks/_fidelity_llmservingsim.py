@@ -51,6 +51,12 @@ def engine_of(folder: Path) -> Engine:
     )
 
 
+def is_mixture_of_experts(folder: Path) -> bool:
+    """Whether the server spread experts over its ranks, or the model's name tells its active parameters (``A3B``)."""
+    given = json.loads((folder / "vllm" / "meta.json").read_text())["engine_kwargs"]
+    return bool(given.get("enable_expert_parallel") or re.search(r"-A\d+B|\d+x\d+B", given["model"]))
+
+
 def kv_tokens(folder: Path, load: Load, real: Times, seats: int) -> int:
     """The KV cache's size, which no log tells: what requests held over the share of it that was in use.
 
@@ -93,7 +99,8 @@ def seats_taken(load: Load, real: Times, seats: int) -> Floats:
 def run(folder: Path, arrival: str, seed: int) -> dict[str, Any]:
     load, real = read(folder, arrival)
     engine = engine_of(folder)
-    given = Given(folder.name, folder.parent.name, kv_tokens(folder, load, real, engine.max_num_seqs), engine)
+    kv, experts = kv_tokens(folder, load, real, engine.max_num_seqs), is_mixture_of_experts(folder)
+    given = Given(folder.name, folder.parent.name, kv, engine, experts)
     half = len(load) // 2
     first = fit(given, load, real, slice(0, half), _source(folder, "the first half"), seed)
     whole = fit(given, load, real, slice(0, len(load)), _source(folder, "all"), seed)

@@ -110,8 +110,8 @@ def simulate(
     for look_s in [] if looks_s is None else looks_s.tolist():
         fleet.advance(max(fleet.now_ps, round(look_s * PS)))
         fleet.settle()
-        used = fleet.used_blocks(number) / settings.blocks
-        seen.add(look_s, float(fleet.engines[number]["running"]), float(fleet.waiting(number)), used)
+        shown = fleet.shown(number)
+        seen.add(look_s, float(shown.running), float(shown.waiting), shown.kv_usage_ratio)
     fleet.run_out()
     ended = np.concatenate(fleet.outcomes)
     ended = ended[np.argsort(ended["number"])]

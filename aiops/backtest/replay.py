@@ -20,6 +20,7 @@ from aiops.simulate.observer import FactoryObserver
 from aiops.simulate.spec import FactorySpec
 from aiops.simulate.summary import FactorySummary
 
+_LOOK_EVERY = timedelta(minutes=15)
 _RUN_OUT = timedelta(minutes=15)  # what is in flight at the end may still finish; nothing new arrives
 
 
@@ -104,8 +105,18 @@ def replay(
 
 def hold(world: World, duration: timedelta, replicas: Mapping[PoolRef, int]) -> Replay:
     """Run the factory with constant replicas and no loop."""
-    factory = world.factory(replicas)
-    return _concluded(factory, world.start + duration, Tally())
+    return _concluded(world.factory(replicas), world.start + duration, Tally())
+
+
+def hold_while(world: World, duration: timedelta, replicas: Mapping[PoolRef, int], most_misses: int) -> Replay | None:
+    """Run the factory with constant replicas; None as soon as more than ``most_misses`` requests are no hits."""
+    factory, end = world.factory(replicas), world.start + duration
+    while factory.now + _LOOK_EVERY < end:
+        factory.advance(factory.now + _LOOK_EVERY)
+        requests = factory.summary().requests
+        if requests.finished + requests.lost + requests.overdue - requests.hits > most_misses:
+            return None
+    return _concluded(factory, end, Tally())
 
 
 def _concluded(factory: Factory, end: datetime, tally: Tally) -> Replay:

@@ -23,13 +23,13 @@ class Stage(StrEnum):
 class ColdStartSpec(ColdStart):
     """Seconds from order to ready, lognormal, where GPUs are free at once.
 
-    With the defaults half take 90 s, one in twenty more than 267 s and one in thirty more than 5 min. ``scheduling`` of
+    With the defaults half take 90 s and one in twenty more than 5 min. ``scheduling`` of
     it pass before the pod is bound to a node; the image is pulled in ``imageShare`` of the rest, weights are loaded in
     ``weightsShare``, and the remainder compiles. A pod that waits for GPUs takes as much longer. A container that
     starts anew has its image.
     """
 
-    p90: Duration = timedelta(seconds=210)
+    p90: Duration = timedelta(seconds=230)
     scheduling: Duration = timedelta(seconds=1)
     image_share: float = Field(default=0.2, ge=0, le=1)
     weights_share: float = Field(default=0.5, ge=0, le=1)

@@ -26,6 +26,7 @@ from aiops.simulate.kernel.entries import (
 from aiops.simulate.kernel.events import advance
 from aiops.simulate.kernel.layout import (
     ENDED,
+    FOR_EVER,
     FREE,
     HOLDING,
     LEAST_LOADED,
@@ -141,6 +142,20 @@ Source = Callable[[], tuple[RequestBatch, int] | None]
 """Gives the next requests and the time up to which there are no others, or None once there will be none."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """An engine's gauges as vLLM has them: the state after its last update, not that in the middle of a step.
+
+    Requests in the batch, those that wait for a place there and those whose KV is on its way, and the share of the KV
+    cache that is held, 0 to 1.
+    """
+
+    running: int
+    waiting: int
+    fetching: int
+    kv_usage_ratio: float
+
+
 class VirtualFleet:
     """Pools of engines that serve one model: one pool of both roles, or prefill and decode."""
 
@@ -214,6 +229,16 @@ class VirtualFleet:
         """Count who waits at the gateway for a pool."""
         return int(self._fleet.queues[2 * len(self.engines) + pool]["count"])
 
+    def shown(self, number: int) -> "Shown":
+        """Give what an engine's gauges show, once it is settled."""
+        engine = self.engines[number]
+        return Shown(
+            running=int(engine["shown_running"]),
+            waiting=int(engine["shown_waiting"]),
+            fetching=int(engine["shown_fetching"]),
+            kv_usage_ratio=int(engine["shown_used"]) / self.pools[engine["pool"]].engines.blocks,
+        )
+
     def used_blocks(self, number: int) -> int:
         """Count the blocks that requests hold in an engine."""
         engine = self.engines[number]
@@ -234,7 +259,7 @@ class VirtualFleet:
 
     def run_out(self) -> None:
         """Let all that will ever arrive be answered. Raises ValueError where something cannot be."""
-        self.advance(NEVER - 1)
+        self.advance(FOR_EVER)
         if self.in_flight:
             raise ValueError(f"{self.in_flight} requests can never be answered: no engine is ready for them")
 
@@ -349,25 +374,13 @@ class VirtualFleet:
     def _next_batch(self) -> None:
         self._taken += len(self._arrivals.arrival)
         drawn = self._source() if self._source else None
-        if drawn is None:
-            self._arrivals = self._no_arrivals(NEVER)
-            return
-        batch, until_ps = drawn
-        self._arrivals = Arrivals(
-            batch.arrival_ps,
-            batch.prompt_tokens,
-            batch.output_tokens,
-            batch.own_ids,
-            batch.own_public,
-            batch.piece_offsets,
-            batch.piece_ids,
-            batch.piece_tokens,
-            np.array([0, self._taken, until_ps], dtype=np.int64),
-        )
+        self._arrivals = self._coming(*drawn) if drawn else self._no_arrivals(NEVER)
 
     def _no_arrivals(self, until_ps: int) -> Arrivals:
         nothing = np.zeros(0, np.int64)
-        batch = plain_batch(nothing, nothing, nothing)
+        return self._coming(plain_batch(nothing, nothing, nothing), until_ps)
+
+    def _coming(self, batch: RequestBatch, until_ps: int) -> Arrivals:
         return Arrivals(
             batch.arrival_ps,
             batch.prompt_tokens,

@@ -73,13 +73,13 @@ def _sample(model: ServedModel, replica: Replica, now_s: float) -> ReplicaSample
     fleet, number, prefill = model.fleet, replica.engine, replica.pool.role is Role.PREFILL
     present = read_counters(fleet.engines, number, now_s, prefill=prefill)
     added = present.since(_baseline(model, replica, now_s, prefill=prefill))
-    seconds, settings = added.at_s, fleet.pools[replica.pool.number].engines
+    shown, seconds, settings = fleet.shown(number), added.at_s, fleet.pools[replica.pool.number].engines
     return ReplicaSample(
         name=replica.name,
         age=timedelta(seconds=now_s - replica.ready_at_s),
-        running=float(fleet.engines[number]["running"]),
-        waiting=float(fleet.waiting(number) + fleet.fetching(number)),
-        kv_usage_ratio=fleet.used_blocks(number) / settings.blocks,
+        running=float(shown.running),
+        waiting=float(shown.waiting + shown.fetching),
+        kv_usage_ratio=shown.kv_usage_ratio,
         kv_tokens=settings.kv_tokens,
         preemptions_per_s=_over(added.preemptions, seconds),
         prefix_queries_tok_per_s=_over(added.queried_tokens, seconds),
@@ -124,7 +124,9 @@ def _demand(model: ServedModel, pools: tuple[PoolSnapshot, ...], now_s: float) -
 
 def _waiting(pool: Pool) -> float:
     """Count what waits for a place, at the gateway and in the engines; KV that is on its way waits for none."""
-    return float(pool.queued + sum(pool.fleet.waiting(replica.engine) for replica in pool.replicas if replica.live))
+    return float(
+        pool.queued + sum(pool.fleet.shown(replica.engine).waiting for replica in pool.replicas if replica.live)
+    )
 
 
 def _latency(model: ServedModel, now_s: float) -> Latency:

@@ -66,12 +66,13 @@ class Quantiles:
         below = int(place)
         share = place - below
         low, high = self._at(below), self._at(min(below + 1, self.count - 1))
-        return (low + share * (high - low)) / PS
+        return (low + share * (high - low) if high > low else low) / PS
 
     def _at(self, rank: int) -> float:
         """Give the duration with ``rank`` shorter ones, in picoseconds: its bin's middle, or what is known exactly."""
         place = int(np.searchsorted(np.cumsum(self._counts), rank, side="right"))
         if place == 0:
-            return 0.0
+            return 0
         edges = (np.array([place, place + 1]) + (_FIRST - 1)) << _SHIFT
-        return float(np.clip(edges.view(np.float64).mean(), self._least_ps, self._most_ps))
+        # Whole numbers of more than 53 bits are no floats: those known exactly stay whole.
+        return max(self._least_ps, min(self._most_ps, float(edges.view(np.float64).mean())))

@@ -183,7 +183,7 @@ MEASURED = [field.name for field in fields(ReplicaSample) if field.name != "name
 
 
 @given(fleets, st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_order_of_the_replicas_changes_nothing(replicas, random):
     model = fleet(*replicas)
     (pool,) = model.pools
@@ -198,7 +198,7 @@ def test_the_order_of_the_replicas_changes_nothing(replicas, random):
 
 
 @given(fleets, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_hiding_a_value_only_silences(replicas, data):
     hidden = replicas[:]
     for place in data.draw(st.sets(st.integers(0, len(replicas) - 1), min_size=1), "replicas"):

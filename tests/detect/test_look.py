@@ -166,7 +166,7 @@ def test_findings_stand_by_kind_then_by_subject():
 
 
 @given(st.lists(st.sampled_from([CALM, SKEWED, STALE, GONE, fleet(FULL, FULL), fleet()]), max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_happens_no_finding_stands_twice_and_none_is_from_the_future(worlds):
     memory = DetectMemory()
     for turn, model in enumerate(worlds):

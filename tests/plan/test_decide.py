@@ -259,7 +259,7 @@ demands = st.none() | st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     turns=st.lists(
         st.tuples(demands, st.none() | st.integers(0, 30), st.none() | st.integers(0, 30), st.booleans()),

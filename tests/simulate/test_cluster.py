@@ -323,7 +323,7 @@ class Watch:
     moves=MOVES,
     seed=st.integers(0, 5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_requests_and_gpus_and_hours_are_conserved_whatever_goes_wrong(
     split: bool,
     nodes: list[dict[str, object]],

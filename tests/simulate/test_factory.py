@@ -43,7 +43,7 @@ MOVES = st.lists(st.tuples(st.floats(0.1, 30), st.integers(0, 1), st.integers(0,
     moves=MOVES,
     seed=st.integers(0, 5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_request_is_lost_and_no_cache_overflows_whatever_is_scaled(
     kind: str,
     router: str,

@@ -283,7 +283,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 60), st.integer
     st.booleans(),
     st.booleans(),
 )
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 def test_whatever_comes_is_served_to_its_end_and_leaves_nothing_behind(
     rows: list[Row], usable: int, seats: int, ends_by: str, ahead: bool, reserve: bool, is_apart: bool
 ) -> None:

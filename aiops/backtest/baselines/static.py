@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from math import floor
 
-from aiops.backtest.replay import Replay, World, alone, hold
+from aiops.backtest.replay import Replay, World, alone, hold, hold_while
 from aiops.model.refs import ModelRef, PoolRef
 from aiops.simulate.spec import FactorySpec
 
@@ -35,9 +36,10 @@ def smallest_static(
     """
     search = _Search(alone(world, spec), spec, duration, attainment_ratio, on_run)
     best = search.single() if len(spec.pools) == 1 else search.pair()
-    if best is None:
+    run = None if best is None else search.seen[best]
+    if best is None or run is None:
         raise ValueError(f"{MOST_REPLICAS} replicas a pool of {spec.ref} do not reach {attainment_ratio:.4f}")
-    return StaticFleet(search.named(best), search.run(best), len(search.seen))
+    return StaticFleet(search.named(best), run, len(search.seen))
 
 
 class _Search:
@@ -52,7 +54,8 @@ class _Search:
         self.world, self.spec, self.duration = world, spec, duration
         self.goal, self.on_run = attainment_ratio, on_run
         self.gpus = [world.policies.variants[pool.variant or pool.profile].gpus for pool in spec.pools]
-        self.seen: dict[tuple[int, ...], Replay] = {}
+        self.seen: dict[tuple[int, ...], Replay | None] = {}
+        self.most_misses: int | None = None
 
     def named(self, counts: tuple[int, ...]) -> dict[PoolRef, int]:
         return {
@@ -60,15 +63,23 @@ class _Search:
             for pool, count in zip(self.spec.pools, counts, strict=True)
         }
 
-    def run(self, counts: tuple[int, ...]) -> Replay:
+    def reaches(self, counts: tuple[int, ...]) -> bool:
         if counts not in self.seen:
             self.on_run(self.spec.ref, counts)
-            self.seen[counts] = hold(self.world, self.duration, self.named(counts))
-        return self.seen[counts]
+            self.seen[counts] = self._run(counts)
+        return self.seen[counts] is not None
 
-    def reaches(self, counts: tuple[int, ...]) -> bool:
-        hit_ratio = self.run(counts).fate.requests.hit_ratio
-        return hit_ratio is not None and hit_ratio >= self.goal
+    def _run(self, counts: tuple[int, ...]) -> Replay | None:
+        """Run a span; None where it misses the goal. All runs have the same load, so later ones may be given up."""
+        if self.most_misses is None:
+            run: Replay | None = hold(self.world, self.duration, self.named(counts))
+        else:
+            run = hold_while(self.world, self.duration, self.named(counts), self.most_misses)
+        if run is None:
+            return None
+        requests = run.fate.requests
+        self.most_misses = floor((1 - self.goal) * requests.requests + 1e-6)
+        return run if requests.hit_ratio is not None and requests.hit_ratio >= self.goal else None
 
     def single(self) -> tuple[int, ...] | None:
         count = _fewest(lambda n: self.reaches((n,)), MOST_REPLICAS)

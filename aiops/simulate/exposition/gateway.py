@@ -185,7 +185,7 @@ class Gateway:
         for pool in self._model.pools:
             limit = pool.fleet.pools[pool.number].router.hold_waiting
             if limit is not None:
-                waiting = [pool.fleet.waiting(replica.engine) for replica in pool.in_state(ReplicaState.READY)]
+                waiting = [pool.fleet.shown(replica.engine).waiting for replica in pool.in_state(ReplicaState.READY)]
                 ratios[str(pool.role)] = fmean(waiting) / limit if waiting else 1.0
         stages = ratios if self._paired else {}
         if ratios:
@@ -229,13 +229,10 @@ _SATURATION = "Requests waiting in engines over the number at which the gateway 
 
 
 def _pool_lines(fleet: VirtualFleet, replicas: list[Replica], labels: Labels) -> Iterator[str]:
-    numbers = [replica.engine for replica in replicas]
-    waiting = [float(fleet.waiting(number) + fleet.fetching(number)) for number in numbers]
-    running = [float(fleet.engines[number]["running"]) for number in numbers]
-    usage = [
-        fleet.used_blocks(number) / fleet.pools[replica.pool.number].engines.blocks
-        for replica, number in zip(replicas, numbers, strict=True)
-    ]
+    shown = [fleet.shown(replica.engine) for replica in replicas]
+    waiting = [float(each.waiting + each.fetching) for each in shown]
+    running = [float(each.running) for each in shown]
+    usage = [each.kv_usage_ratio for each in shown]
     yield from _one("ready_endpoints", "gauge", "Endpoints that take requests.", labels, len(replicas))
     for name, meaning, values in (
         ("kv_cache_utilization", "KV cache in use, 0 to 1", usage),

@@ -7,7 +7,7 @@ from aiops.model.refs import Role
 from aiops.simulate.cluster import Replica
 from aiops.simulate.exposition.text import Kind, Labels, Sample, family, page
 from aiops.simulate.factory import Factory
-from aiops.simulate.fleet import EngineSettings
+from aiops.simulate.fleet import EngineSettings, Shown
 from aiops.simulate.histogram import ITL_S, STEP_TOKENS, TTFT_S, Histogram, RequestHistograms
 from aiops.simulate.kernel.layout import ITL_AT, STEP_AT, TTFT_AT, Ints, Records
 from aiops.simulate.requests import PS
@@ -23,9 +23,7 @@ class _Reading:
     counts: Ints
     settings: EngineSettings
     model: str
-    waiting: int
-    fetching: int
-    used_blocks: int
+    shown: Shown
     requests: RequestHistograms
 
     def count(self, field: str) -> int:
@@ -56,7 +54,6 @@ class _Reading:
 
     @property
     def steps(self) -> Histogram:
-        # vLLM counts a prompt whole with its first token; the columns have what each step was given.
         return self.columns(STEP_AT, STEP_TOKENS, self.count("computed") + self.count("generated"))
 
 
@@ -84,18 +81,18 @@ FAMILIES = (
     Family("estimated_flops_per_gpu", "counter", "Floating point operations; not simulated.", lambda _: 0.0),
     Family("estimated_read_bytes_per_gpu", "counter", "Bytes read from memory; not simulated.", lambda _: 0.0),
     Family("estimated_write_bytes_per_gpu", "counter", "Bytes written to memory; not simulated.", lambda _: 0.0),
-    Family("num_requests_running", "gauge", "Requests in the batch.", lambda r: r.count("running")),
+    Family("num_requests_running", "gauge", "Requests in the batch.", lambda r: r.shown.running),
     Family(
         "num_requests_waiting",
         "gauge",
         "Requests that wait, those whose KV is on its way included.",
-        lambda r: r.waiting + r.fetching,
+        lambda r: r.shown.waiting + r.shown.fetching,
     ),
     Family(
         "num_requests_waiting_by_reason",
         "gauge",
         "Requests that wait: for capacity, or deferred because their KV is on its way.",
-        lambda r: _by(capacity=r.waiting, deferred=r.fetching),
+        lambda r: _by(capacity=r.shown.waiting, deferred=r.shown.fetching),
         label="reason",
     ),
     Family(
@@ -109,7 +106,7 @@ FAMILIES = (
         "kv_cache_usage_perc",
         "gauge",
         "Share of the KV cache in use, 0 to 1.",
-        lambda r: r.used_blocks / r.settings.blocks,
+        lambda r: r.shown.kv_usage_ratio,
     ),
     Family("prefix_cache_queries", "counter", "Prompt tokens looked up.", lambda r: r.count("queries")),
     Family("prefix_cache_hits", "counter", "Prompt tokens found by the lookup.", lambda r: r.count("hits")),
@@ -230,9 +227,7 @@ def exposition(factory: Factory, replica: Replica) -> str:
         counts=fleet.counts[number],
         settings=fleet.pools[replica.pool.number].engines,
         model=model.ref.model,
-        waiting=fleet.waiting(number),
-        fetching=fleet.fetching(number),
-        used_blocks=fleet.used_blocks(number),
+        shown=fleet.shown(number),
         requests=model.histograms.of(replica.incarnation),
     )
     return page(_lines(reading, factory.time(replica.ready_at_s).timestamp(), replica.pool.role))

@@ -12,6 +12,7 @@ from aiops.simulate.kernel.layout import (
     DELIVERED,
     FETCHED,
     FETCHING,
+    FOR_EVER,
     HEAP,
     HOLDING,
     MORE_ARRIVALS,
@@ -34,14 +35,15 @@ from aiops.simulate.kernel.outcomes import free_request, take_request, tell
 from aiops.simulate.kernel.queues import push_back, take_out
 from aiops.simulate.kernel.routing import pick, takes_more
 from aiops.simulate.kernel.scheduling import schedule
-from aiops.simulate.kernel.stepping import duration, look_time, pass_looks, skippable, update
+from aiops.simulate.kernel.stepping import duration, leave, look_time, pass_looks, show, skippable, update
 
 
 @entry
 def advance(fleet: Fleet, arrivals: Arrivals, until: int) -> int:
     """Let everything happen that happens up to a time; REACHED, or what is needed before it can go on.
 
-    ``arrivals.cursor`` [2] is the time up to which arrivals are known, once the batch is used up.
+    Up to ``FOR_EVER`` the time is then that of the last that happened. ``arrivals.cursor`` [2] is the time up to which
+    arrivals are known, once the batch is used up.
     """
     world, times, heap = fleet.world[0], fleet.events[TIMES], fleet.events[HEAP]
     engines, cursor, count = len(fleet.engines), arrivals.cursor, len(arrivals.arrival)
@@ -57,11 +59,13 @@ def advance(fleet: Fleet, arrivals: Arrivals, until: int) -> int:
         if arrival <= due and arrival <= until:
             if cursor[0] == count:
                 return MORE_ARRIVALS
+            world.now = arrival
             _arrive(fleet, arrivals, cursor[0])
             cursor[0] += 1
             continue
         if due > until:
-            world.now = until
+            if until < FOR_EVER:
+                world.now = until
             return REACHED
         world.now = due
         if world.deadline_head >= 0 and fleet.requests[world.deadline_head].arrival + world.timeout == due:
@@ -204,7 +208,9 @@ def look(fleet: Fleet, number: int, now: int) -> None:
             _conclude(fleet, number, row, ended, now)
     if engine.releasing >= 0:
         _release_pulled(fleet, number)
+    show(fleet, number)
     steady = _start_async(fleet, number, now) if pool.asynchronous else _start(fleet, number, now)
+    leave(fleet, number)
     if engine.flying == 0:
         engine.busy += now - engine.awake if engine.awake >= 0 else 0
         engine.awake = -1

@@ -25,7 +25,7 @@ from aiops.simulate.kernel.layout import (
 from aiops.simulate.kernel.line import leave_line
 from aiops.simulate.kernel.outcomes import free_request, tell
 from aiops.simulate.kernel.queues import take_out
-from aiops.simulate.kernel.stepping import close_ranks, duration, look_time, looks_before, pass_before
+from aiops.simulate.kernel.stepping import close_ranks, duration, leave, look_time, looks_before, pass_before, show
 
 
 @compiled
@@ -187,6 +187,8 @@ def fail_engine(fleet: Fleet, number: int, now: int) -> None:
     set_time(fleet.events, number, NEVER)
     set_time(fleet.events, len(fleet.engines) + number, NEVER)
     flush(cache_of(fleet, number))
+    leave(fleet, number)
+    show(fleet, number)
 
 
 @compiled

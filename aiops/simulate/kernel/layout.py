@@ -26,6 +26,7 @@ LEAST_LOADED, ROUND_ROBIN, RANDOM, SCORED = range(4)
 REACHED, MORE_ARRIVALS, MORE_ROOM = range(3)
 
 NEVER = np.iinfo(np.int64).max
+FOR_EVER = NEVER - 1
 
 
 def _record(fields: str) -> np.dtype[np.void]:
@@ -105,7 +106,9 @@ ENGINE = _record(
     "keyless keyed_free oldest newest spare_node peak_used "
     # Counters, all growing.
     "queries hits remote_queries preemptions computed cached pulled generated first_tokens finished "
-    "steps step_tokens busy ttft_sum itl_sum transfers transfer_wait resumed_queries resumed_hits"
+    "steps busy ttft_sum itl_sum transfers transfer_wait resumed_queries resumed_hits "
+    # What its gauges show: the state after its last update, with the queues as the schedule before that left them.
+    "shown_running shown_waiting shown_fetching shown_used left_waiting left_fetching"
 )
 
 REQUEST = _record(

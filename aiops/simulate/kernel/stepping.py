@@ -102,7 +102,6 @@ def update(fleet: Fleet, number: int, row: int, count: int, now: int) -> int:
     ended, tokens, itl_bucket, itl = 0, 0, 0, -1
     for i in range(count):
         request = requests[batch[i]]
-        tokens += codes[i] >> 1
         request.flying -= 1
         if request.state >= HOLDING:
             if request.state == ENDED and request.flying == 0:
@@ -114,6 +113,8 @@ def update(fleet: Fleet, number: int, row: int, count: int, now: int) -> int:
             request.dropped -= 1
             continue
         request.outputs += 1
+        # vLLM's count of a step's tokens: a prompt's computed ones all with its first token.
+        tokens += 1 + (request.prompt - request.cached if request.first_token < 0 and request.remote == 0 else 0)
         if pool.role != PREFILL:
             itl_bucket, itl = give_token(fleet, number, request, now, itl_bucket, itl)
         if pool.asynchronous and request.state == RUNNING:
@@ -122,7 +123,6 @@ def update(fleet: Fleet, number: int, row: int, count: int, now: int) -> int:
             batch[ended] = batch[i]
             ended += 1
     engine.steps += 1
-    engine.step_tokens += tokens
     fleet.counts[number, bucket(fleet.bounds, STEP_AT, tokens)] += 1
     if ended > 0:
         _end_all(fleet, number, batch, ended, now)
@@ -282,6 +282,26 @@ def pass_looks(fleet: Fleet, number: int, looks: int) -> None:
     engine.skip -= looks
     engine.contexts += looks * engine.running
     engine.nearest -= looks
+    leave(fleet, number)
+    show(fleet, number)
+
+
+@compiled
+def leave(fleet: Fleet, number: int) -> None:
+    """Remember how long the queues are that a schedule leaves."""
+    engine = fleet.engines[number]
+    engine.left_waiting, engine.left_fetching = fleet.queues[2 * number].count, fleet.queues[2 * number + 1].count
+
+
+@compiled
+def show(fleet: Fleet, number: int) -> None:
+    """Let the gauges show the present state, but the queues as the last schedule left them: who came since, came in
+    the middle of a step.
+    """
+    engine = fleet.engines[number]
+    engine.shown_running, engine.shown_waiting = engine.running, engine.left_waiting
+    engine.shown_fetching = engine.left_fetching
+    engine.shown_used = fleet.pools[engine.pool].usable_blocks - free_blocks(engine)
 
 
 @compiled
@@ -289,7 +309,6 @@ def _count_passed(fleet: Fleet, number: int, looks: int, span: int) -> None:
     engine, counts, bounds = fleet.engines[number], fleet.counts, fleet.bounds
     size = engine.running
     engine.steps += looks
-    engine.step_tokens += looks * size
     counts[number, bucket(bounds, STEP_AT, size)] += looks
     engine.generated += (looks - 1) * size
     engine.itl_sum += span * size

@@ -129,7 +129,7 @@ plans = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(plan=plans, paired=st.booleans(), rate=st.sampled_from([3.0, 12.0, 30.0]), seed=st.integers(0, 99))
 def test_nothing_that_counts_falls_unless_its_process_is_another(
     plan: list[tuple[str, int, int]], paired: bool, rate: float, seed: int

@@ -52,7 +52,7 @@ def test_a_batch_is_what_it_promises(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(ends=st.lists(st.floats(0, SPAN_S), max_size=12))
 def test_the_same_requests_come_however_they_are_read(kind: str, ends: list[float]) -> None:
     assert same(in_slices(KINDS[kind], [*sorted(ends), SPAN_S]), whole(kind))
