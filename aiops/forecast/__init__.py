@@ -7,6 +7,7 @@ a new file and one line below.
 from aiops.forecast.day_profile import DayProfile
 from aiops.forecast.ensemble import Ensemble
 from aiops.forecast.exponential_smoothing import ExponentialSmoothing
+from aiops.forecast.history import empty_history
 from aiops.forecast.last_value import LastValue
 from aiops.forecast.member import Forecaster
 from aiops.forecast.short_mean import ShortMean
@@ -30,7 +31,7 @@ def empty_series(bin_s: float) -> SeriesState:
     """Give the state of a series of which nothing is known, in bins of ``bin_s`` seconds."""
     if not bin_s > 0.0:
         raise ValueError(f"a bin must last longer than 0 s, not {bin_s} s")
-    return SeriesState(bin_s)
+    return SeriesState(bin_s, history=empty_history(bin_s))
 
 
 __all__ = ["MEMBERS", "Forecaster", "SeriesState", "empty_series", "learn", "learn_history", "predict", "skills"]

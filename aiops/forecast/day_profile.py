@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import exp
 
 from aiops.forecast.bins import DAY_S
+from aiops.forecast.history import History
 from aiops.forecast.member import MemberState
 
 SLOTS = 144
@@ -36,7 +37,7 @@ class DayProfile:
     most_days: float = 6.0
     name: str = "day_profile"
 
-    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float) -> MemberState:
+    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Move the levels, count the value into its slot, and change the profile when a day is over."""
         middle_s = at_s - bin_s / 2.0
         slot = float(middle_s // SLOT_S % SLOTS)
@@ -59,7 +60,9 @@ class DayProfile:
                 table = self._after_a_day((*state[:_HEADER], *table))
         return (started_s, slot, slot_sum, slot_count, near, near_shape, far, far_shape, *table)
 
-    def path(self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...]) -> list[float] | None:
+    def path(
+        self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
+    ) -> list[float] | None:
         """Give level × profile at the middle of each bin; None before the first day is over."""
         if not state or not any(state[_DAYS]):
             return None

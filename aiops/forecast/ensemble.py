@@ -8,6 +8,7 @@ from math import exp, isfinite, sqrt
 
 from aiops.forecast import conformal
 from aiops.forecast.bins import DAY_S, grid, span
+from aiops.forecast.history import with_bin
 from aiops.forecast.member import Forecaster
 from aiops.forecast.state import SeriesState, WindowState
 from aiops.forecast.weights import weights
@@ -130,8 +131,11 @@ class Ensemble:
         gap = repeat(None, min(steps - 1, longest))
         recent = (*state.recent, *gap, None if censored else value)[-longest:]
         censored_s = at_s if censored else state.censored_s
-        if value is None or (censored and value <= state.last):
-            return replace(state, end_s=at_s, recent=recent, censored_s=censored_s)
+        if censored and value is not None and value <= state.last:
+            value = None
+        history = with_bin(state.history, value, at_s, state.bin_s)
+        if value is None:
+            return replace(state, end_s=at_s, recent=recent, censored_s=censored_s, history=history)
         share = max(1.0 / (state.points + 1.0), 1.0 - exp(-state.bin_s / DAY_S))
         return SeriesState(
             bin_s=state.bin_s,
@@ -144,11 +148,12 @@ class Ensemble:
             recent=recent,
             members=tuple(
                 [
-                    (name, member.learn(memory, value, at_s, state.bin_s))
+                    (name, member.learn(memory, value, at_s, state.bin_s, history))
                     for member, (name, memory) in zip(self.members, state.members, strict=True)
                 ]
             ),
             windows=state.windows,
+            history=history,
         )
 
     def _outlook(self, book: WindowState, state: SeriesState, seen_s: float, late: int) -> Outlook:
@@ -156,7 +161,7 @@ class Ensemble:
         ahead = grid(book.first_bin + late, book.last_bin + late)
         values: list[float | None] = []
         for member, (_, memory) in zip(self.members, state.members, strict=True):
-            path = member.path(memory, seen_s, state.bin_s, ahead)
+            path = member.path(memory, seen_s, state.bin_s, ahead, state.history)
             values.append(None if path is None else max(path))
         shares = weights(values, book.score)
         counted = [share * value for share, value in zip(shares, values, strict=True) if value is not None]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import exp
 
+from aiops.forecast.history import History
 from aiops.forecast.member import MemberState
 
 
@@ -19,7 +20,7 @@ class ExponentialSmoothing:
     damping_memory_s: float = 7200.0
     name: str = "exponential_smoothing"
 
-    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float) -> MemberState:
+    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Take one smoothing step; the first value is the level, without a trend."""
         if not state:
             return (value, 0.0)
@@ -29,7 +30,9 @@ class ExponentialSmoothing:
         new_level = alpha * value + (1.0 - alpha) * expected
         return (new_level, beta * (new_level - level) + (1.0 - beta) * phi * trend)
 
-    def path(self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...]) -> tuple[float, ...] | None:
+    def path(
+        self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
+    ) -> tuple[float, ...] | None:
         """Give level + trend × (φ + … + φ^ahead), at least 0."""
         if not state:
             return None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from aiops.forecast.history import History
 from aiops.forecast.member import MemberState
 
 
@@ -11,10 +12,12 @@ class LastValue:
 
     name: str = "last_value"
 
-    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float) -> MemberState:
+    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Keep the value."""
         return (value,)
 
-    def path(self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...]) -> tuple[float, ...] | None:
+    def path(
+        self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
+    ) -> tuple[float, ...] | None:
         """Repeat the value."""
         return state * len(ahead) if state else None

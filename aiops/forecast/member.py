@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from aiops.forecast.history import History
+
 MemberState = tuple[float, ...]
 """All that a member remembers of one series: a flat, bounded tuple; empty before the first value."""
 
 
 class Forecaster(Protocol):
-    """One way to forecast a series, from nothing but its own memory of it.
+    """One way to forecast a series, from its own memory of it and the history that all share.
 
     The contract, to which one test suite holds every member: paths are finite, not negative, and scale with the series;
     a constant series is continued; gaps are never passed in, so time may jump.
@@ -19,11 +21,16 @@ class Forecaster(Protocol):
         """The member's name among a forecast's weights."""
         ...
 
-    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float) -> MemberState:
-        """Learn the value of the bin that is ``bin_s`` seconds long and ends at ``at_s`` (Unix seconds)."""
+    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
+        """Learn the value of the bin that is ``bin_s`` seconds long and ends at ``at_s`` (Unix seconds).
+
+        ``history`` has the bin already; most bins close none of its slots (:meth:`History.closed_at`).
+        """
         ...
 
-    def path(self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...]) -> Sequence[float] | None:
+    def path(
+        self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
+    ) -> Sequence[float] | None:
         """Give the expected values of the bins that end ``ahead`` (ascending, at least 1) bins after ``at_s``.
 
         ``at_s`` is the end of the last bin learned.

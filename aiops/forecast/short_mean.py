@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import exp
 
+from aiops.forecast.history import History
 from aiops.forecast.member import MemberState
 
 
@@ -13,12 +14,14 @@ class ShortMean:
     memory_s: float = 1800.0
     name: str = "short_mean"
 
-    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float) -> MemberState:
+    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Move the mean towards the value."""
         mean, share = state or (value, 1.0)
         # 1, 1/2, 1/3 … is the plain mean; it ends where the exponential share is reached.
         return (mean + share * (value - mean), max(share / (1.0 + share), 1.0 - exp(-bin_s / self.memory_s)))
 
-    def path(self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...]) -> tuple[float, ...] | None:
+    def path(
+        self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
+    ) -> tuple[float, ...] | None:
         """Repeat the mean."""
         return state[:1] * len(ahead) if state else None

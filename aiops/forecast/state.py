@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from aiops.forecast.conformal import Errors
+from aiops.forecast.history import History
 from aiops.forecast.member import MemberState
 from aiops.model.forecast import Window
 
@@ -67,7 +68,8 @@ class SeriesState:
 
     ``end_s`` is the end of the last bin in Unix seconds, ``seen_s`` of the last that was measured; ``recent`` holds the
     last bins (a gap is None), as many as the longest window needs; ``typical`` is the mean value over about a day;
-    ``members`` are (name, memory) pairs; ``censored_s`` is the end of the last bin that saturation cut.
+    ``members`` are (name, memory) pairs; ``censored_s`` is the end of the last bin that saturation cut; ``history`` is
+    the long past that the members share.
     """
 
     bin_s: float
@@ -80,3 +82,4 @@ class SeriesState:
     recent: tuple[float | None, ...] = ()
     members: tuple[tuple[str, MemberState], ...] = ()
     windows: tuple[WindowState, ...] = ()
+    history: History = field(default_factory=History)

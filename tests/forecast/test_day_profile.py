@@ -1,6 +1,7 @@
 import pytest
 
 from aiops.forecast.day_profile import DayProfile
+from aiops.forecast.history import History
 from aiops.forecast.member import MemberState
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -14,12 +15,12 @@ def office_hours(at_s: int) -> float:
 def learned(until_s: int, scale: float = 1.0, start_s: int = 0, state: MemberState = ()) -> MemberState:
     member = DayProfile()
     for at_s in range(start_s + MINUTE, until_s + 1, MINUTE):
-        state = member.learn(state, scale * office_hours(at_s), float(at_s), 60.0)
+        state = member.learn(state, scale * office_hours(at_s), float(at_s), 60.0, History())
     return state
 
 
 def ahead(state: MemberState, at_s: int, minutes: int) -> float | None:
-    path = DayProfile().path(state, float(at_s), 60.0, (minutes,))
+    path = DayProfile().path(state, float(at_s), 60.0, (minutes,), History())
     return None if path is None else path[0]
 
 
@@ -44,6 +45,6 @@ def test_a_day_at_twice_the_level_keeps_its_shape() -> None:
 
 def test_a_lost_day_changes_no_profile() -> None:
     before = learned(3 * DAY)
-    after = DayProfile().learn(before, 20.0, 5.0 * DAY, 60.0)
+    after = DayProfile().learn(before, 20.0, 5.0 * DAY, 60.0, History())
 
     assert ahead(after, 5 * DAY, 12 * 60) == pytest.approx(ahead(before, 5 * DAY, 12 * 60), rel=0.1)

@@ -1,6 +1,8 @@
 """The contract of a forecaster, over every member and the ensemble of them, unasked."""
 
+from collections.abc import Sequence
 from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiops.forecast import MEMBERS, Forecaster
+from aiops.forecast.history import History, empty_history, with_bin
 from aiops.forecast.member import MemberState
 
 MINUTE, DAY = 60.0, 1440
@@ -16,11 +19,27 @@ demand = st.lists(st.none() | st.floats(0.0, 1e12), min_size=1, max_size=80)
 every_member = pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
 
 
-def learned(member: Forecaster, values: list[float | None], state: MemberState = (), first: int = 1) -> MemberState:
-    for i, value in enumerate(values, first):
+class Learned(NamedTuple):
+    state: MemberState = ()
+    history: History = empty_history(MINUTE)
+    bins: int = 0
+
+
+NOTHING = Learned()
+
+
+def learned(member: Forecaster, values: list[float | None], before: Learned = NOTHING) -> Learned:
+    state, history, bins = before
+    for value in values:
+        bins += 1
+        history = with_bin(history, value, bins * MINUTE, MINUTE)
         if value is not None:
-            state = member.learn(state, value, i * MINUTE, MINUTE)
-    return state
+            state = member.learn(state, value, bins * MINUTE, MINUTE, history)
+    return Learned(state, history, bins)
+
+
+def path_of(member: Forecaster, known: Learned) -> Sequence[float] | None:
+    return member.path(known.state, known.bins * MINUTE, MINUTE, AHEAD, known.history)
 
 
 def day_curve(days: int, seed: int = 1) -> list[float | None]:
@@ -33,14 +52,14 @@ def day_curve(days: int, seed: int = 1) -> list[float | None]:
 @settings(max_examples=40)
 @given(values=demand)
 def test_a_path_is_finite_and_not_negative_whatever_was_learned(member: Forecaster, values: list[float | None]) -> None:
-    path = member.path(learned(member, values), len(values) * MINUTE, MINUTE, AHEAD)
+    path = path_of(member, learned(member, values))
 
     assert path is None or (len(path) == len(AHEAD) and all(isfinite(value) and value >= 0.0 for value in path))
 
 
 @every_member
 def test_nothing_learned_is_no_opinion(member: Forecaster) -> None:
-    assert member.path((), 0.0, MINUTE, AHEAD) is None
+    assert path_of(member, NOTHING) is None
 
 
 @every_member
@@ -56,7 +75,7 @@ def test_nothing_learned_is_no_opinion(member: Forecaster) -> None:
     ],
 )
 def test_a_constant_is_continued(member: Forecaster, values: list[float | None]) -> None:
-    path = member.path(learned(member, values), len(values) * MINUTE, MINUTE, AHEAD)
+    path = path_of(member, learned(member, values))
 
     assert path is None or path == pytest.approx([values[0]] * len(AHEAD))
 
@@ -68,8 +87,8 @@ def test_a_scaled_series_has_a_scaled_path(member: Forecaster, scale: float) -> 
     state = learned(member, values)
     scaled = learned(member, [None if value is None else value * scale for value in values])
 
-    path = member.path(state, len(values) * MINUTE, MINUTE, AHEAD)
-    scaled_path = member.path(scaled, len(values) * MINUTE, MINUTE, AHEAD)
+    path = path_of(member, state)
+    scaled_path = path_of(member, scaled)
 
     assert path is not None
     assert scaled_path == pytest.approx([value * scale for value in path])
@@ -79,14 +98,14 @@ def test_a_scaled_series_has_a_scaled_path(member: Forecaster, scale: float) -> 
 def test_learning_in_two_parts_is_learning_at_once(member: Forecaster) -> None:
     values = day_curve(2)
 
-    assert learned(member, values[1000:], learned(member, values[:1000]), 1001) == learned(member, values)
+    assert learned(member, values[1000:], learned(member, values[:1000])) == learned(member, values)
 
 
 @every_member
 def test_a_state_stays_small_and_is_never_changed_in_place(member: Forecaster) -> None:
     early = learned(member, day_curve(1))
-    kept = tuple(early)
-    late = learned(member, day_curve(20)[DAY:], early, DAY + 1)
+    kept = tuple(early.state)
+    late = learned(member, day_curve(20)[DAY:], early)
 
-    assert early == kept
-    assert len(late) < 1000
+    assert early.state == kept
+    assert len(late.state) < 1000

@@ -1,0 +1,57 @@
+"""The past of a series in slots of ten minutes, shared by the members that look further back than their own memory."""
+
+from dataclasses import dataclass
+from math import floor
+
+SLOT_S = 600.0
+MOST_SLOTS = 15 * 144
+"""Fifteen days of slots: two weeks and a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The means of the last slots, oldest first; a slot without a value is None.
+
+    Slots are ``slot_s`` seconds long (ten minutes, or a bin where bins are longer) and aligned to the Unix epoch;
+    ``end_s`` is the end of the last closed one. ``open_sum`` and ``open_count`` are those of the slot under way.
+    """
+
+    slot_s: float = SLOT_S
+    end_s: float | None = None
+    values: tuple[float | None, ...] = ()
+    open_sum: float = 0.0
+    open_count: int = 0
+
+    def closed_at(self, at_s: float, bin_s: float) -> bool:
+        """Say whether the bin that ended at ``at_s`` closed a slot."""
+        return self.end_s is not None and abs(at_s - self.end_s) <= bin_s / 2.0
+
+
+def empty_history(bin_s: float) -> History:
+    """Give the history of a series in bins of ``bin_s`` seconds of which nothing is known."""
+    return History(max(SLOT_S, bin_s))
+
+
+def with_bin(history: History, value: float | None, at_s: float, bin_s: float) -> History:
+    """Take in the bin that ended at ``at_s`` (None: a gap); a bin belongs to the slot in which its middle lies.
+
+    Values are kept with six digits: more is no information.
+    """
+    slot_s = history.slot_s
+    slot_end_s = (floor((at_s - bin_s / 2.0) / slot_s) + 1) * slot_s
+    end_s = slot_end_s - slot_s if history.end_s is None else history.end_s
+    values, open_sum, open_count = history.values, history.open_sum, history.open_count
+    missed = round((slot_end_s - slot_s - end_s) / slot_s)
+    if missed > 0:  # the slot that was under way ended in a gap
+        values = (*values, _mean(open_sum, open_count), *(None,) * min(missed - 1, MOST_SLOTS))[-MOST_SLOTS:]
+        end_s, open_sum, open_count = slot_end_s - slot_s, 0.0, 0
+    if value is not None:
+        open_sum, open_count = open_sum + value, open_count + 1
+    if at_s > slot_end_s - bin_s / 2.0:
+        values = (*values, _mean(open_sum, open_count))[-MOST_SLOTS:]
+        end_s, open_sum, open_count = slot_end_s, 0.0, 0
+    return History(slot_s, end_s, values, open_sum, open_count)
+
+
+def _mean(total: float, count: int) -> float | None:
+    return float(f"{total / count:.6g}") if count else None
