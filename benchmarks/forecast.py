@@ -1,96 +1,104 @@
-"""How well and how fast demand is forecast: WAPE and pinball loss ÷ those of the last value, coverage, milliseconds.
+"""How well demand is forecast, each figure beside its bar, and how fast beside statsforecast.
 
-Reads the shared data named by AIOPS_DATA and prints JSON. Origins are every bin of the last half (of the last third on
-series of a day); the yardstick for the interval is the last value under the same conformal intervals.
+python benchmarks/forecast.py [--seeds 1] [--series 24] [--jobs 1] [--csv FILE] [--peers] [--environments DIR]
+
+Reads the shared data named by AIOPS_DATA; prints JSON, and the table on stderr. Origins are hourly over the last half.
+Bars are held against series that are recombined from clients of m-large which nothing shipped was trained on: random
+subsets, each client turned in time by whole hours; the bar on seasonal series also against sums of those among them
+that have days, turned by whole days. The recorded series stand beside them; m-large's hold clients that the prior was
+trained on, and that of mm-image is a single day. ``--peers`` adds AutoETS, AutoARIMA and AutoTheta on
+some of the same series and origins (minutes), in an environment of their own that is made once.
 """
 
+import argparse
 import csv
 import json
 import os
+import platform
 import sys
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 
-from aiops import forecast
-from aiops.forecast.ensemble import Ensemble
-from aiops.forecast.last_value import LastValue
-from aiops.model.forecast import Window
+from _forecast_figures import printed, seasonal_series, table
+from _forecast_peers import beside
+from _forecast_scores import HORIZONS_S, ORIGIN_EVERY_S, START_RATIO, Scored, score
+from _forecast_series import COLUMNS, Series, held_back, recombined, recorded, seasonal
 
-BIN_S = 600.0
-COLUMNS = ("req_per_s", "input_tok_per_s", "output_tok_per_s")
-HORIZONS_S = (600.0, 1800.0, 21600.0)
-WINDOWS = tuple(Window(horizon_s, horizon_s) for horizon_s in HORIZONS_S)
-LEVEL = 0.9
-# Of each origin and horizon: the median, and the quantile at LEVEL.
-Forecasts = list[list[tuple[float, float]]]
+from aiops.cli.forecast_train import HELD_BACK
 
 
-def replay(ensemble: Ensemble, values: Sequence[float]) -> tuple[Forecasts, float]:
-    """Forecast at the end of each bin; give the forecasts and the mean milliseconds a bin took."""
-    state = forecast.empty_series(BIN_S)
-    made: Forecasts = []
-    started_s = time.perf_counter()
-    for i, value in enumerate(values, 1):
-        state = ensemble.learn(state, i * BIN_S, value, WINDOWS)
-        answers = ensemble.predict(state, "", datetime.fromtimestamp(i * BIN_S, UTC), WINDOWS)
-        made.append([(answer.quantile(0.5) or 0.0, answer.quantile(LEVEL) or 0.0) for answer in answers])
-    return made, (time.perf_counter() - started_s) / len(values) * 1000
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    parser.add_argument("--seeds", type=int, default=1, help="how many sets of recombined series")
+    parser.add_argument("--series", type=int, default=24, help="recombined series a seed, three columns each")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="gets a row a series and horizon")
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--environments", type=Path, default=cache / "aiops-benchmarks")
+    return parser.parse_args()
 
 
-def pinball(actual: float, quantile: float) -> float:
-    """Give the loss of a quantile at LEVEL."""
-    return max(LEVEL * (actual - quantile), (LEVEL - 1.0) * (actual - quantile))
+def scored(series: Sequence[Series], jobs: int) -> list[Scored]:
+    """Score all series, and say on stderr how far it is."""
+    found = []
+    with ProcessPoolExecutor(jobs) as pool:
+        for each in pool.map(score, series):
+            found.append(each)
+            if len(found) % 9 == 0 or len(found) == len(series):
+                print(f"{len(found)} of {len(series)} series", file=sys.stderr)
+    return found
 
 
-def score(values: Sequence[float], start: int) -> list[dict[str, float | None]]:
-    """Give a row per horizon that fits."""
-    made, bin_ms = replay(Ensemble(forecast.MEMBERS), values)
-    yardstick, _ = replay(Ensemble((LastValue(),)), values)
-    rows: list[dict[str, float | None]] = []
-    for place, horizon_s in enumerate(HORIZONS_S):
-        ahead = round(horizon_s / BIN_S)
-        origins = range(start, len(values) - ahead)
-        if not origins:
-            continue
-        judged = [(values[i + ahead], values[i], *made[i][place], yardstick[i][place][1]) for i in origins]
-        rising = [actual <= high for actual, last, _, high, _ in judged if actual > 1.1 * last]
-        rows.append(
-            {
-                "horizon_s": horizon_s,
-                "origins": len(judged),
-                "wape_over_last_value": sum(abs(actual - middle) for actual, _, middle, _, _ in judged)
-                / sum(abs(actual - last) for actual, last, _, _, _ in judged),
-                "q90_coverage": sum(actual <= high for actual, _, _, high, _ in judged) / len(judged),
-                "q90_coverage_rising": sum(rising) / len(rising) if rising else None,
-                "pinball_over_last_value_conformal": sum(pinball(actual, high) for actual, _, _, high, _ in judged)
-                / sum(pinball(actual, naive) for actual, _, _, _, naive in judged),
-                "ms_per_bin": bin_ms,
-            }
-        )
-    return rows
+def write_rows(path: Path, scores: Sequence[Scored]) -> None:
+    """Write all measures."""
+    rows = [row for each in scores for row in each.rows()]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def main() -> int:
-    """Score every series of the shared data."""
+    """Score, print, and write."""
+    asked = arguments()
     root = os.environ.get("AIOPS_DATA")
     if not root:
         print("AIOPS_DATA names no folder with the shared data", file=sys.stderr)
         return 1
-    result: list[dict[str, object]] = []
-    for path in sorted(Path(root, "servegen").glob("*_10min.csv")):
-        with path.open() as file:
-            table = list(csv.DictReader(file))
-        start = len(table) // 2 if len(table) > 288 else 2 * len(table) // 3
-        for column in COLUMNS:
-            rows = score([float(row[column]) for row in table], start)
-            result += [
-                {"file": path.name, "series": column}
-                | {name: value if value is None else round(value, 4) for name, value in row.items()}
-                for row in rows
-            ]
-    print(json.dumps({"forecast": result}, indent=1))
+    folder = Path(root, "servegen")
+    clients = held_back(folder)
+    sums = [each for seed in range(1, asked.seeds + 1) for each in recombined(clients, asked.series, seed)]
+    daily = [each for seed in range(1, asked.seeds + 1) for each in seasonal(clients, asked.series // 3, seed)]
+    scores = scored([*recorded(folder), *sums, *daily], asked.jobs)
+    if asked.csv:
+        write_rows(asked.csv, scores)
+    rows = table(scores)
+    print(printed(rows), file=sys.stderr)
+    found = {
+        "benchmark": "forecast",
+        "machine": {"cores": os.cpu_count(), "kind": platform.machine(), "python": platform.python_version()},
+        "versions": {package: version(package) for package in ("aiops", "numpy", "scikit-learn", "statsmodels")},
+        "held_back": {
+            "rule": f"client number modulo {HELD_BACK[0]} is {HELD_BACK[1]}",
+            "clients": clients.numbers,
+            "sums_a_seed": asked.series,
+            "columns": COLUMNS,
+            "seeds": asked.seeds,
+            "daily_sums_a_seed": asked.series // 3,
+            "seasonal_series": seasonal_series(scores),
+        },
+        "origins": {"every_s": ORIGIN_EVERY_S, "start_ratio": START_RATIO, "horizons_s": HORIZONS_S},
+        "table": rows,
+        "ms_per_bin": round(fmean(each.bin_ms for each in scores), 4),
+    }
+    if asked.peers:
+        found["beside_statsforecast"] = beside(sums, asked.environments)
+    print(json.dumps(found, indent=1))
     return 0
 
 

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from aiops.model.cycle import Cycle, ModelCycle, PoolSummary
 from aiops.model.decision import Decision
-from aiops.model.forecast import FAR, INPUT_TOKENS, NEAR, OUTPUT_TOKENS, REQUESTS
+from aiops.model.forecast import FAR, INPUT_TOKENS, NEAR, OUTPUT_TOKENS, REQUESTS, Window
 from aiops.model.policy import Mode, PolicySet, PoolSpec, ScalingPolicy
 from aiops.model.refs import ModelRef, PoolRef, Role
 from aiops.model.snapshot import SignalState
@@ -57,7 +57,9 @@ GAUGES: dict[str, Family] = {
         (*MODEL, "quantile", "horizon"), "Requests expected one horizon after now."
     ),
     "aiops_forecast_coverage_ratio": Family(
-        (*MODEL, "kind", "horizon"), "Share of the recent actuals at or below their 0.9 quantile."
+        (*MODEL, "kind", "horizon"),
+        "Share of the recent actuals at or below their 0.9 quantile. The kind work_ROLE is what the plan stands on, at "
+        "the horizons lead (a replica ordered now serves) and down (until one removed now could be back).",
     ),
     "aiops_forecast_wape_ratio": Family(
         (*MODEL, "kind", "horizon"), "Recent sum of absolute errors over the sum of actuals."
@@ -83,6 +85,7 @@ GAUGES: dict[str, Family] = {
 }
 
 TOKEN_SERIES = {INPUT_TOKENS: "input", OUTPUT_TOKENS: "output"}
+_KINDS = {**TOKEN_SERIES, REQUESTS: "requests"}
 HORIZONS = {NEAR: "10m", FAR: "30m"}
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -178,11 +181,16 @@ def _forecasts(gauges: Gauges, model: ModelCycle) -> None:
             elif kind := TOKEN_SERIES.get(forecast.series):
                 gauges.set("aiops_forecast_tokens_per_second", (*ref, kind, f"{level:g}", horizon), value)
     for skill in model.skills:
-        horizon, kind = HORIZONS.get(skill.window), TOKEN_SERIES.get(skill.series)
-        if horizon is not None and kind is not None:
-            gauges.set("aiops_forecast_coverage_ratio", (*ref, kind, horizon), skill.coverage_ratio)
-            gauges.set("aiops_forecast_wape_ratio", (*ref, kind, horizon), skill.wape_ratio)
-            gauges.set("aiops_forecast_skill_ratio", (*ref, kind, horizon), skill.skill_ratio)
+        kind = _KINDS.get(skill.series, skill.series)
+        labels = (*ref, kind, _horizon(skill.window))
+        gauges.set("aiops_forecast_coverage_ratio", labels, skill.coverage_ratio)
+        gauges.set("aiops_forecast_wape_ratio", labels, skill.wape_ratio)
+        gauges.set("aiops_forecast_skill_ratio", labels, skill.skill_ratio)
+
+
+def _horizon(window: Window) -> str:
+    # The plan's windows move with the measured lead time; their names stay, so that a series goes on.
+    return HORIZONS.get(window) or ("lead" if window.start_s else "down")
 
 
 def _findings(gauges: Gauges, model: ModelCycle) -> None:

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from aiops import __version__
 from aiops.cli.shell import Exit, err
 
-_COMMANDS = ("demo", "run", "plan", "explain", "validate", "simulate")
+_COMMANDS = ("demo", "run", "plan", "explain", "validate", "simulate", "forecast")
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
@@ -26,8 +26,11 @@ class _Commands(TyperGroup):
         """Import a command; None where there is none of that name."""
         if cmd_name not in _COMMANDS:
             return None
+        command = getattr(import_module(f"aiops.cli.{cmd_name}"), cmd_name)
+        if isinstance(command, typer.Typer):  # one with commands of its own
+            return typer.main.get_command(command)
         alone = typer.Typer(pretty_exceptions_enable=False, context_settings=_CONTEXT, add_completion=False)
-        alone.command(cmd_name)(getattr(import_module(f"aiops.cli.{cmd_name}"), cmd_name))
+        alone.command(cmd_name)(command)
         return typer.main.get_command(alone)
 
 

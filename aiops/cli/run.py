@@ -12,6 +12,7 @@ import typer
 
 from aiops import __version__
 from aiops.act.emit import Emitter
+from aiops.act.forecast_file import ForecastFileError, ForecastSaver, read_forecasts
 from aiops.act.journal import Journal
 from aiops.act.log import CycleLog, set_up_log
 from aiops.act.recorder import EvidenceRecorder
@@ -29,7 +30,7 @@ from aiops.cli.connect import (
 )
 from aiops.cli.shell import CommandError, telling
 from aiops.control.lead import Alone
-from aiops.control.loop import Loop
+from aiops.control.loop import Loop, Turn
 from aiops.model.decision import Decision, Outcome
 from aiops.model.policy import Mode, PolicySet
 from aiops.observe.history import read_history
@@ -41,6 +42,9 @@ from aiops.serve.api import create_app
 from aiops.serve.health import Health
 from aiops.serve.server import Server
 
+_SAVED_EVERY = timedelta(minutes=5)
+_MARGIN = timedelta(minutes=2)
+"""What is read of the past beyond the gap, so that its bins are whole."""
 _NO_CLUSTER = "mode act writes to a cluster, and this version connects to none; set mode: observe or mode: emit"
 
 JournalOption = Annotated[
@@ -63,6 +67,15 @@ def run(
         str, typer.Option(metavar="HOST:PORT", help="Where the page, the API and /metrics are served.")
     ] = "127.0.0.1:9095",
     journal: JournalOption = None,
+    forecasts: Annotated[
+        Path | None,
+        typer.Option(
+            "--forecasts",
+            envvar="AIOPS_FORECASTS",
+            help="The file in which the forecasters' memory outlives a restart; beside the journal if not given.",
+            show_default=False,
+        ),
+    ] = None,
     history: Annotated[str, typer.Option(help="How far back the forecast reads at the start.")] = "14d",
     window: Annotated[str, typer.Option(help="Rates are over this window; at least four scrapes.")] = "1m",
     stop_after: Annotated[str | None, typer.Option("--for", help="End by itself after this long.")] = None,
@@ -98,7 +111,8 @@ def run(
         watch = _watched(policy)
         with client_for(prometheus, bearer_token_file, ca_file, tenant, matcher) as client:
             wired = _Run(watch, client, beat, span, rate_window)
-            wired.until_stopped(journal or default_journal(), host, port, end, log_format)
+            evidence = journal or default_journal()
+            wired.until_stopped(evidence, forecasts or evidence.with_suffix(".forecasts"), host, port, end, log_format)
 
 
 def _watched(paths: list[Path]) -> PolicyWatch:
@@ -139,35 +153,41 @@ class _Run:
     history: timedelta
     window: timedelta
 
-    def until_stopped(self, journal_path: Path, host: str, port: int, end: timedelta | None, log_format: str) -> None:
+    def until_stopped(
+        self, journal_path: Path, forecasts: Path, host: str, port: int, end: timedelta | None, log_format: str
+    ) -> None:
         log = CycleLog(set_up_log(json_lines=log_format == "json"))
         clock = WallClock()
         emitter = Emitter(__version__, self.interval.total_seconds())
         health = Health(self.interval.total_seconds())
         policies = _Policies(self.watch, emitter)
         journal = _open(journal_path)
+        kept = _kept(forecasts, policies.held(), clock.now(), self.history)
+        history = _History(self.client, policies.held, self.history, clock.now, kept)
+        saver = ForecastSaver(forecasts, _SAVED_EVERY)
         loop = Loop(
             PrometheusObserver(self.client, policies.held, clock.now, window=self.window),
             _NoCluster(clock),
             EvidenceRecorder(journal, emitter, log, policies.held),
             Alone(),
             policies.renewed,
-            prepare=_History(self.client, policies.held, self.history, clock.now),
+            prepare=history,
             on_stage=emitter.stage,
         )
+
+        def turned(turn: Turn) -> None:
+            health.cycle_ended(turn.cycle)
+            if history.learned is not None:
+                saver.turned(turn.state, history.learned, turn.cycle.at)
 
         server = Server(create_app(journal, emitter, health, policies.held), host=host, port=port)
         try:
             with server, clock.on_signals():
                 structlog.get_logger().info("aiops runs", page=server.url, journal=journal.name)
                 until = None if end is None else clock.now() + end
-                loop.run_forever(
-                    clock,
-                    State(),
-                    self.interval.total_seconds(),
-                    until=until,
-                    on_turn=lambda turn: health.cycle_ended(turn.cycle),
-                )
+                last = loop.run_forever(clock, kept, self.interval.total_seconds(), until=until, on_turn=turned)
+            if history.learned is not None:
+                saver.close(last, history.learned)
         except OSError as error:
             raise CommandError(str(error)) from error
         finally:
@@ -209,24 +229,59 @@ def _open(path: Path) -> Journal:
         raise CommandError(f"cannot write the journal {path}: {why}; name another with --journal") from error
 
 
+def _kept(path: Path, policies: PolicySet, at: datetime, oldest: timedelta) -> State:
+    """Read what the forecasters remembered; nothing where no file is, and where one cannot be used."""
+    try:
+        kept = read_forecasts(path, policies, at, oldest)
+    except FileNotFoundError:
+        return State()
+    except (ForecastFileError, OSError) as error:
+        structlog.get_logger().warning(
+            "the saved forecasts are not used; the past is read from Prometheus", file=str(path), why=str(error)
+        )
+        return State()
+    structlog.get_logger().info("saved forecasts read", file=str(path), models=len(kept.models))
+    return kept
+
+
 class _History:
-    """Reads the past once, as soon as Prometheus answers; tried anew before each cycle until then."""
+    """Reads the past once, as soon as Prometheus answers; tried anew before each cycle until then.
+
+    Where the forecasters of all models are kept, that is what came since. ``learned`` are the policies by which it was
+    learned, None before: a state without the past, or by other policies, must not be saved in its place.
+    """
+
+    learned: PolicySet | None = None
 
     def __init__(
-        self, client: PrometheusClient, policies: Callable[[], PolicySet], span: timedelta, now: Callable[[], datetime]
+        self,
+        client: PrometheusClient,
+        policies: Callable[[], PolicySet],
+        span: timedelta,
+        now: Callable[[], datetime],
+        kept: State,
     ) -> None:
-        self._client, self._policies, self._span, self._now = client, policies, span, now
-        self._read = False
+        self._client, self._policies, self._longest, self._now, self._kept = client, policies, span, now, kept
 
     def __call__(self, state: State) -> State:
-        if self._read:
+        if self.learned is not None:
             return state
         at, policies = self._now(), self._policies()
+        span = self._span(at, policies)
         try:
-            histories = read_history(self._client, policies, at, self._span)
+            histories = read_history(self._client, policies, at, span)
         except PrometheusError as error:
-            structlog.get_logger().warning("no history yet; the forecast starts cold", error=str(error))
+            start = "goes on from what was saved" if self._kept.models else "starts cold"
+            structlog.get_logger().warning(f"no history yet; the forecast {start}", error=str(error))
             return state
-        self._read = True
-        structlog.get_logger().info("history read", models=sum(bool(history.ends_s) for history in histories))
-        return begin(state, policies, histories, at)
+        self.learned = policies
+        models = sum(bool(history.ends_s) for history in histories)
+        structlog.get_logger().info("history read", models=models, span_s=span.total_seconds())
+        return begin(state, policies, histories, at, self._kept)
+
+    def _span(self, at: datetime, policies: PolicySet) -> timedelta:
+        ends_s = [
+            min((series.state.end_s or 0.0 for series in self._kept.model(policy.ref).series), default=0.0)
+            for policy in policies.policies
+        ]
+        return min(self._longest, timedelta(seconds=at.timestamp() - min(ends_s, default=0.0)) + _MARGIN)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from aiops.model.cycle import Cycle, ModelCycle
 from aiops.model.decision import Decision, Provenance
-from aiops.model.forecast import Forecast
+from aiops.model.forecast import ForecastSkill, Window
 
 _STYLE = {"up": "green", "down": "cyan", "hold": ""}
 
@@ -109,7 +109,8 @@ def explanation(model: ModelCycle, at: datetime) -> RenderableType:
     parts += [Text(f"{found.kind}: {found.note}", style="yellow") for found in model.detections]
     parts += [Text(f"cause: {cause.sentence} Next: {cause.next_step}") for cause in model.diagnosis.causes]
     if model.forecasts:
-        parts.append(_forecasts(model.forecasts))
+        parts.append(_forecasts(model))
+        parts += [Text(f"  - {note}", style="yellow") for note in _without_skill(model)]
     return Group(*parts)
 
 
@@ -135,18 +136,41 @@ def _inputs(decision: Decision) -> Table:
     return table
 
 
-def _forecasts(forecasts: tuple[Forecast, ...]) -> Table:
+def _forecasts(model: ModelCycle) -> Table:
     table = Table(title="forecast", title_justify="left", box=None, padding=(0, 2))
-    for name in ("series", "from now", "q10", "q50", "q90", "basis", "members"):
+    for name in ("series", "from now", "q10", "q50", "q90", "basis", "WAPE", "skill", "coverage", "judged", "members"):
         table.add_column(name)
-    for entry in forecasts:
-        window = entry.window
-        ends = [window.start_s] if window.start_s == window.end_s else [window.start_s, window.end_s]
-        span = "–".join(f"{end:.0f}" for end in ends) + " s"
+    skills = {(skill.series, skill.window): skill for skill in model.skills}
+    for entry in model.forecasts:
         values = [entry.quantile(level) for level in (0.1, 0.5, 0.9)]
         members = ", ".join(f"{name} {share:.0%}" for name, share in entry.weights)
-        table.add_row(entry.series, span, *("" if v is None else f"{v:.4g}" for v in values), str(entry.basis), members)
+        known = _skill(skills.get((entry.series, entry.window)))
+        shown = ["" if value is None else f"{value:.4g}" for value in values]
+        table.add_row(entry.series, _span(entry.window), *shown, str(entry.basis), *known, members)
     return table
+
+
+def _span(window: Window) -> str:
+    ends = [window.start_s] if window.start_s == window.end_s else [window.start_s, window.end_s]
+    return "–".join(f"{end:.0f}" for end in ends) + " s"
+
+
+def _skill(skill: ForecastSkill | None) -> tuple[str, ...]:
+    """Write what the forecaster knows of itself: the trailing error, against the last value, and how many windows."""
+    if skill is None:
+        return ("",) * 4
+    ratios = (skill.wape_ratio, skill.skill_ratio, skill.coverage_ratio)
+    return (*("" if ratio is None else f"{ratio:.0%}" for ratio in ratios), str(skill.points))
+
+
+def _without_skill(model: ModelCycle) -> list[str]:
+    """Say of which series the forecast has lately been worse than repeating the last value."""
+    return [
+        f"the forecast of {skill.series} at {_span(skill.window)} has no skill: its error was "
+        f"{1.0 - skill.skill_ratio:.2f} times that of repeating the last value"
+        for skill in model.skills
+        if skill.skill_ratio is not None and skill.skill_ratio < 0.0
+    ]
 
 
 def _time(at: datetime) -> str:

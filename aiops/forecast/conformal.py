@@ -19,8 +19,13 @@ WIDEST = log(10.0)
 """No quantile is further than tenfold from the forecast."""
 FLOOR_RATIO = 0.1
 """The additive floor near zero, as a share of the series' typical value."""
+PLAIN = (1.0, 1.0)
+"""The unit of errors where no spread is expected: plain log ratios."""
+_CAUTION = 1.25
+_FURTHEST = 20.0  # spreads; beyond, a residual says no more than that the regime is another
 _NORMAL = tuple(NormalDist().inv_cdf(level) for level in LEVELS)
-_RATE = 0.005
+_RATE = 0.01
+_HIGH_MISSES = 0.085  # fewer than a tenth above q90: what rises hurts, and is what is missed
 _BIAS_PRIOR = 20.0
 _TIGHTEST, _LOOSEST = 3.0, 0.2
 
@@ -40,14 +45,19 @@ class Errors:
     offsets: tuple[float, ...] = ()
 
 
-def residual(actual: float, point: float, floor: float) -> float:
-    """Give the log of actual ÷ forecast, both raised by ``floor`` (0 only for a series of zeros), within the cap."""
+def residual(actual: float, point: float, floor: float, spread: tuple[float, float] = PLAIN) -> float:
+    """Give the log of actual ÷ forecast, both raised by ``floor`` (0 only for a series of zeros), within the cap.
+
+    It is counted in units of the ``spread`` that was expected below and above the forecast.
+    """
     if actual == point:
         return 0.0
     if point + floor <= 0.0 or actual + floor <= 0.0:
-        return WIDEST if actual > point else -WIDEST
+        ratio = WIDEST if actual > point else -WIDEST
+    else:
+        ratio = min(max(log((actual + floor) / (point + floor)), -WIDEST), WIDEST)
     # Rounded: a hundred-thousandth of the value is no information, and the state is kept as text.
-    return round(min(max(log((actual + floor) / (point + floor)), -WIDEST), WIDEST), 5)
+    return round(min(max(ratio / spread[ratio > 0.0], -_FURTHEST), _FURTHEST), 5)
 
 
 def learn(errors: Errors, new: float, below_low: bool, above_high: bool, apart_ratio: float) -> Errors:
@@ -57,17 +67,27 @@ def learn(errors: Errors, new: float, below_low: bool, above_high: bool, apart_r
     """
     residuals = (*errors.residuals, new)[-MOST_RESIDUALS:]
     low = _steer(errors.low_ratio, below_low, LEVELS[LOW])
-    high = _steer(errors.high_ratio, above_high, 1.0 - LEVELS[HIGH])
+    high = _steer(errors.high_ratio, above_high, _HIGH_MISSES)
     if len(residuals) < LEAST_RESIDUALS:
         return Errors(residuals, low, high)
     return Errors(residuals, low, high, _offsets(sorted(residuals), low, high, apart_ratio))
 
 
-def quantiles(point: float, offsets: Sequence[float], floor: float, widening: float = 1.0) -> tuple[float, ...]:
-    """Give the values at :data:`LEVELS` around a forecast; ``widening`` stretches them about the median."""
+def quantiles(
+    point: float,
+    offsets: Sequence[float],
+    floor: float,
+    widening: float = 1.0,
+    spread: tuple[float, float] = PLAIN,
+) -> tuple[float, ...]:
+    """Give the values at :data:`LEVELS` around a forecast.
+
+    ``offsets`` are in units of ``spread``; ``widening`` stretches them about the median.
+    """
     if widening > 1.0:
         middle = offsets[MIDDLE]
-        offsets = [min(max(middle + widening * (offset - middle), -WIDEST), WIDEST) for offset in offsets]
+        offsets = [middle + widening * (offset - middle) for offset in offsets]
+    offsets = [min(max(offset * spread[offset > 0.0], -WIDEST), WIDEST) for offset in offsets]
     values = []
     highest = 0.0
     for offset in offsets:
@@ -75,6 +95,11 @@ def quantiles(point: float, offsets: Sequence[float], floor: float, widening: fl
         highest = max(highest, value)
         values.append(highest)
     return tuple(values)
+
+
+def expected_offsets() -> tuple[float, ...]:
+    """Give the default where a spread is expected: a normal of which q90 is that spread, somewhat widened."""
+    return tuple(_CAUTION * normal / _NORMAL[HIGH] for normal in _NORMAL)
 
 
 def cold_offsets(horizon_s: float) -> tuple[float, ...]:

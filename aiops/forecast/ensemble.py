@@ -10,8 +10,9 @@ from aiops.forecast import conformal
 from aiops.forecast.bins import DAY_S, grid, span
 from aiops.forecast.history import with_bin
 from aiops.forecast.member import Forecaster
+from aiops.forecast.prior import PriorMember
 from aiops.forecast.state import SeriesState, WindowState
-from aiops.forecast.weights import weights
+from aiops.forecast.weights import together, weights
 from aiops.forecast.windows import Outlook, asked_for, cold, due, judged, skill, with_origin
 from aiops.model.forecast import Forecast, ForecastBasis, ForecastSkill, Window
 
@@ -19,6 +20,7 @@ LARGEST = 1e18
 """A larger value, as a negative one, is nonsense and counts as a gap."""
 MOST_RECENT = 1500
 """Bins kept to judge windows by: a day of minutes. A longer window keeps the default interval."""
+_SMALL_RATIO = 0.02  # of the typical value: below it, a factor says little
 CALIBRATED_BINS = 3000
 """The end of a long history from which weights and intervals learn; members learn from all of it."""
 
@@ -28,6 +30,8 @@ class Ensemble:
     """Forecasts one series at a time from its state; itself it remembers nothing."""
 
     members: tuple[Forecaster, ...]
+    prior: PriorMember | None = None
+    """The member that tells how sure it is; errors are then counted in what it expects of them."""
 
     def learn(
         self,
@@ -163,13 +167,22 @@ class Ensemble:
         for member, (_, memory) in zip(self.members, state.members, strict=True):
             path = member.path(memory, seen_s, state.bin_s, ahead, state.history)
             values.append(None if path is None else max(path))
-        shares = weights(values, book.score)
-        counted = [share * value for share, value in zip(shares, values, strict=True) if value is not None]
-        point = sum(counted) if counted else state.last
+        expected = [member.expected_error_ratio for member in self.members]
+        shares = weights(values, book.score, expected, state.typical)
+        point = together(values, shares, _SMALL_RATIO * state.typical)
+        point = state.last if point is None else point
         widening = sqrt(1.0 + late / book.last_bin)
-        offsets = book.errors.offsets or conformal.cold_offsets(book.last_bin * state.bin_s)
-        quantiles = conformal.quantiles(point, offsets, conformal.FLOOR_RATIO * state.typical, widening)
-        return Outlook(tuple(values), shares, point, quantiles)
+        spread = self._spread(state, seen_s, book.last_bin + late)
+        default = conformal.expected_offsets() if spread else conformal.cold_offsets(book.last_bin * state.bin_s)
+        spread, offsets = spread or conformal.PLAIN, book.errors.offsets or default
+        quantiles = conformal.quantiles(point, offsets, conformal.FLOOR_RATIO * state.typical, widening, spread)
+        return Outlook(tuple(values), shares, point, spread, quantiles)
+
+    def _spread(self, state: SeriesState, seen_s: float, ahead: int) -> tuple[float, float] | None:
+        if self.prior is None:
+            return None
+        memory = dict(state.members).get(self.prior.name, ())
+        return self.prior.spread(memory, seen_s, state.bin_s, ahead, state.history)
 
 
 def _longest(books: Sequence[WindowState]) -> int:

@@ -12,11 +12,13 @@ MOST_SLOTS = 15 * 144
 class History:
     """The means of the last slots, oldest first; a slot without a value is None.
 
-    Slots are ``slot_s`` seconds long (ten minutes, or a bin where bins are longer) and aligned to the Unix epoch;
-    ``end_s`` is the end of the last closed one. ``open_sum`` and ``open_count`` are those of the slot under way.
+    Slots are ``slot_s`` seconds long (ten minutes, or a bin where bins are longer) and end ``offset_s`` seconds after
+    whole multiples of that since the Unix epoch; ``end_s`` is the end of the last closed one. ``open_sum`` and
+    ``open_count`` are those of the slot under way.
     """
 
     slot_s: float = SLOT_S
+    offset_s: float = 0.0
     end_s: float | None = None
     values: tuple[float | None, ...] = ()
     open_sum: float = 0.0
@@ -27,18 +29,22 @@ class History:
         return self.end_s is not None and abs(at_s - self.end_s) <= bin_s / 2.0
 
 
-def empty_history(bin_s: float) -> History:
-    """Give the history of a series in bins of ``bin_s`` seconds of which nothing is known."""
-    return History(max(SLOT_S, bin_s))
+def empty_history(bin_s: float, phase: int = 0) -> History:
+    """Give the history of a series in bins of ``bin_s`` seconds of which nothing is known.
+
+    Series of different ``phase`` close their slots in different bins, so that dear work on them is spread.
+    """
+    slot_s = max(SLOT_S, bin_s)
+    return History(slot_s, phase % int(slot_s // bin_s) * bin_s)
 
 
 def with_bin(history: History, value: float | None, at_s: float, bin_s: float) -> History:
     """Take in the bin that ended at ``at_s`` (None: a gap); a bin belongs to the slot in which its middle lies.
 
-    Values are kept with six digits: more is no information.
+    Values are kept with nine digits.
     """
-    slot_s = history.slot_s
-    slot_end_s = (floor((at_s - bin_s / 2.0) / slot_s) + 1) * slot_s
+    slot_s, offset_s = history.slot_s, history.offset_s
+    slot_end_s = (floor((at_s - offset_s - bin_s / 2.0) / slot_s) + 1) * slot_s + offset_s
     end_s = slot_end_s - slot_s if history.end_s is None else history.end_s
     values, open_sum, open_count = history.values, history.open_sum, history.open_count
     missed = round((slot_end_s - slot_s - end_s) / slot_s)
@@ -50,8 +56,8 @@ def with_bin(history: History, value: float | None, at_s: float, bin_s: float) -
     if at_s > slot_end_s - bin_s / 2.0:
         values = (*values, _mean(open_sum, open_count))[-MOST_SLOTS:]
         end_s, open_sum, open_count = slot_end_s, 0.0, 0
-    return History(slot_s, end_s, values, open_sum, open_count)
+    return History(slot_s, offset_s, end_s, values, open_sum, open_count)
 
 
 def _mean(total: float, count: int) -> float | None:
-    return float(f"{total / count:.6g}") if count else None
+    return float(f"{total / count:.9g}") if count else None

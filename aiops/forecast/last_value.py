@@ -11,6 +11,7 @@ class LastValue:
     """Forecast the last value for ever."""
 
     name: str = "last_value"
+    expected_error_ratio: float = 1.0
 
     def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Keep the value."""

@@ -21,6 +21,11 @@ class Forecaster(Protocol):
         """The member's name among a forecast's weights."""
         ...
 
+    @property
+    def expected_error_ratio(self) -> float:
+        """Its error ÷ that of the last value, as it is on the whole: what it counts by until it was judged."""
+        ...
+
     def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Learn the value of the bin that is ``bin_s`` seconds long and ends at ``at_s`` (Unix seconds).
 

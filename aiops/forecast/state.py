@@ -13,7 +13,7 @@ class Origin:
     """One forecast whose window has not ended: what it said, to be judged when it has.
 
     ``members`` are the members' window maxima (None: no opinion), ``point`` the ensemble's before the intervals are
-    put around it; ``last`` is the last value at the time.
+    put around it; ``last`` is the last value at the time, ``spread`` the unit of errors below and above the point.
     """
 
     at_s: float
@@ -23,18 +23,21 @@ class Origin:
     low: float
     middle: float
     high: float
+    spread: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """Exponentially decayed sums over the windows that ended.
 
-    ``errors`` and ``actuals`` are per member, each over the windows on which it had an opinion; the others judge the
-    ensemble's median and q90, ``last_error`` is that of the last value. ``points`` counts windows, undecayed.
+    ``errors``, ``last_errors`` (of the last value) and ``windows`` (what they overlap counts once) are per member, each
+    over the windows on which it had an opinion; the others judge the ensemble's median and q90, ``last_error`` is that
+    of the last value. ``points`` counts windows, undecayed.
     """
 
     errors: tuple[float, ...]
-    actuals: tuple[float, ...]
+    last_errors: tuple[float, ...]
+    windows: tuple[float, ...]
     error: float = 0.0
     last_error: float = 0.0
     actual: float = 0.0

@@ -20,20 +20,22 @@ _HALF_LIFE_S = 2 * DAY_S
 class Outlook:
     """What the ensemble expects of one window's maximum.
 
-    ``members`` are the members' own (None: no opinion), ``point`` their weighted mean, ``quantiles`` the values at
-    ``conformal.LEVELS`` around it.
+    ``members`` are the members' own (None: no opinion), ``point`` their weighted mean, ``spread`` the unit in which
+    errors below and above it are counted, ``quantiles`` the values at ``conformal.LEVELS`` around it.
     """
 
     members: tuple[float | None, ...]
     weights: tuple[float, ...]
     point: float
+    spread: tuple[float, float]
     quantiles: tuple[float, ...]
 
 
 def cold(window: Window, bin_s: float, members: int) -> WindowState:
     """Open the book on a window."""
     first, last = span(window, bin_s)
-    return WindowState(window, first, last, Score((0.0,) * members, (0.0,) * members))
+    nothing = (0.0,) * members
+    return WindowState(window, first, last, Score(nothing, nothing, nothing))
 
 
 def asked_for(
@@ -65,7 +67,7 @@ def due(window: WindowState, bin_s: float, at_s: float) -> bool:
 def with_origin(window: WindowState, at_s: float, last: float, outlook: Outlook) -> WindowState:
     """Keep a forecast until its window has ended."""
     low, middle, high = (outlook.quantiles[i] for i in (conformal.LOW, conformal.MIDDLE, conformal.HIGH))
-    origin = Origin(at_s, last, outlook.members, outlook.point, low, middle, high)
+    origin = Origin(at_s, last, outlook.members, outlook.point, low, middle, high, outlook.spread)
     return replace(window, origins=(*window.origins, origin), made_s=at_s)
 
 
@@ -103,17 +105,23 @@ def _actual(window: WindowState, origin_s: float, series: SeriesState, at_s: flo
 
 def _taught(window: WindowState, actual: float, series: SeriesState) -> WindowState:
     """Learn from the oldest forecast what came of it."""
-    origin = window.origins[0]
+    origin, apart_ratio = window.origins[0], _stride(window, series.bin_s) / window.last_bin
     since_s = 0.0 if window.judged_s is None else origin.at_s - window.judged_s
     return replace(
         window,
-        score=_scored(window.score, origin, actual, 0.5 ** (since_s / max(_HALF_LIFE_S, 4.0 * window.window.end_s))),
+        score=_scored(
+            window.score,
+            origin,
+            actual,
+            keep=0.5 ** (since_s / max(_HALF_LIFE_S, 4.0 * window.window.end_s)),
+            apart=min(1.0, apart_ratio),
+        ),
         errors=conformal.learn(
             window.errors,
-            conformal.residual(actual, origin.point, conformal.FLOOR_RATIO * series.typical),
+            conformal.residual(actual, origin.point, conformal.FLOOR_RATIO * series.typical, origin.spread),
             below_low=_exceeds(origin.low, actual),
             above_high=_exceeds(actual, origin.high),
-            apart_ratio=_stride(window, series.bin_s) / window.last_bin,
+            apart_ratio=apart_ratio,
         ),
         origins=window.origins[1:],
         judged_s=origin.at_s,
@@ -125,13 +133,16 @@ def _exceeds(value: float, bound: float) -> bool:
     return value > bound * (1.0 + 1e-9)
 
 
-def _scored(score: Score, origin: Origin, actual: float, keep: float) -> Score:
-    members = list(zip(origin.members, score.errors, score.actuals, strict=True))
+def _scored(score: Score, origin: Origin, actual: float, keep: float, apart: float) -> Score:
+    last_error = abs(actual - origin.last)
+    told = [value is not None for value in origin.members]
+    errors = [0.0 if value is None else abs(actual - value) for value in origin.members]
     return Score(
-        errors=tuple([keep * error + (0.0 if value is None else abs(actual - value)) for value, error, _ in members]),
-        actuals=tuple([keep * total + (0.0 if value is None else actual) for value, _, total in members]),
+        errors=tuple([keep * old + new for old, new in zip(score.errors, errors, strict=True)]),
+        last_errors=tuple([keep * old + last_error * has for old, has in zip(score.last_errors, told, strict=True)]),
+        windows=tuple([keep * old + apart * has for old, has in zip(score.windows, told, strict=True)]),
         error=keep * score.error + abs(actual - origin.middle),
-        last_error=keep * score.last_error + abs(actual - origin.last),
+        last_error=keep * score.last_error + last_error,
         actual=keep * score.actual + actual,
         covered=keep * score.covered + (not _exceeds(actual, origin.high)),
         weight=keep * score.weight + 1.0,

@@ -6,39 +6,18 @@ from enum import StrEnum
 from math import ceil
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from aiops.model.calendar import Event
+from aiops.model.policy_part import Duration as Duration  # noqa: PLC0414  # it is read from here too
+from aiops.model.policy_part import PolicyPart
+from aiops.model.policy_part import PositiveDuration as PositiveDuration  # noqa: PLC0414
+from aiops.model.prior import Prior
 from aiops.model.profile import CapacityProfile
-from aiops.model.quantity import DURATION_PATTERN, PERCENT_PATTERN, format_duration, parse_duration, parse_percent
+from aiops.model.quantity import DURATION_PATTERN, PERCENT_PATTERN, format_duration, parse_percent
 from aiops.model.refs import ModelRef, PoolRef, Role
 
 API_VERSION: Literal["aiops.tokenfactory.dev/v1alpha1"] = "aiops.tokenfactory.dev/v1alpha1"
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["500ms", "2s", "5m", "1h30m"]}),
-]
-
-
-def _above_zero(value: timedelta) -> timedelta:
-    if not value:
-        raise ValueError(f"{format_duration(value)} is too short; write a duration above 0s")
-    return value
-
-
-PositiveDuration = Annotated[Duration, AfterValidator(_above_zero)]
 
 
 class Mode(StrEnum):
@@ -114,13 +93,7 @@ StepField = Annotated[
 ]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, alias_generator=to_camel, populate_by_name=True
-    )
-
-
-class Metadata(_Document):
+class Metadata(PolicyPart):
     """The policy's name and the namespace in which the model is served."""
 
     name: str = Field(min_length=1)
@@ -168,7 +141,7 @@ ObjectiveField = Annotated[
 ]
 
 
-class Objectives(_Document):
+class Objectives(PolicyPart):
     """What users are promised: time to the first token, and between tokens."""
 
     ttft: ObjectiveField = Bound(attainment=0.95, bound=timedelta(seconds=2.5))
@@ -180,14 +153,14 @@ class Objectives(_Document):
         return max(self.ttft.attainment, self.itl.attainment)
 
 
-class Target(_Document):
+class Target(PolicyPart):
     """Anything with a ``scale`` subresource."""
 
     kind: str = "Deployment"
     name: str = Field(min_length=1)
 
 
-class PoolSpec(_Document):
+class PoolSpec(PolicyPart):
     """One pool of replicas: what they do, what sets their number, on which hardware, and within which bounds."""
 
     name: str = Field(min_length=1)
@@ -204,7 +177,7 @@ class PoolSpec(_Document):
         return self
 
 
-class Band(_Document):
+class Band(PolicyPart):
     """The allowed decode replicas per prefill replica."""
 
     min: float = Field(default=0.25, gt=0)
@@ -217,20 +190,20 @@ class Band(_Document):
         return self
 
 
-class Ratio(_Document):
+class Ratio(PolicyPart):
     """How prefill and decode may stand to each other."""
 
     decode_per_prefill: Band = Band()
 
 
-class ScaleUp(_Document):
+class ScaleUp(PolicyPart):
     """How fast replicas may be added."""
 
     max_step: StepField = Step(share=1.0)
     per: PositiveDuration = timedelta(minutes=1)
 
 
-class ScaleDown(_Document):
+class ScaleDown(PolicyPart):
     """How fast replicas may be removed, and how long a need must be gone first."""
 
     max_step: StepField = Step(share=0.25)
@@ -238,14 +211,14 @@ class ScaleDown(_Document):
     stabilization: Duration = timedelta(minutes=10)
 
 
-class Budget(_Document):
+class Budget(PolicyPart):
     """What the model's replicas may hold in all; nothing is a limit unless it is given."""
 
     gpus: int | None = Field(default=None, gt=0)
     usd_per_hour: float | None = Field(default=None, gt=0)
 
 
-class Spec(_Document):
+class Spec(PolicyPart):
     """What is promised, with which pools, and how they may move."""
 
     model: str = Field(min_length=1, description="vLLM's model_name label")
@@ -264,6 +237,14 @@ class Spec(_Document):
     scale_up: ScaleUp = ScaleUp()
     scale_down: ScaleDown = ScaleDown()
     budget: Budget = Budget()
+    calendar: tuple[Event, ...] = Field(default=(), description="known events, by which the forecast is multiplied")
+
+    @model_validator(mode="after")
+    def _events_fit(self) -> "Spec":
+        names = [event.name for event in self.calendar]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two events have the same name: {names}")
+        return self
 
     @model_validator(mode="after")
     def _pools_fit(self) -> "Spec":
@@ -279,7 +260,7 @@ class Spec(_Document):
         return self
 
 
-class ScalingPolicy(_Document):
+class ScalingPolicy(PolicyPart):
     """The policy of one model."""
 
     api_version: Literal["aiops.tokenfactory.dev/v1alpha1"] = API_VERSION
@@ -302,7 +283,7 @@ class ScalingPolicy(_Document):
         return self.spec.risk if self.spec.risk is not None else 0.2 * (1 - self.spec.objectives.attainment)
 
 
-class ColdStart(_Document):
+class ColdStart(PolicyPart):
     """How long a replica takes from order to ready: the prior, until enough starts were seen."""
 
     p50: PositiveDuration = timedelta(seconds=90)
@@ -315,7 +296,7 @@ class ColdStart(_Document):
         return self
 
 
-class VariantSpec(_Document):
+class VariantSpec(PolicyPart):
     """A replica's hardware, its price, and the profile that says how fast it is."""
 
     accelerator: str = ""
@@ -326,14 +307,14 @@ class VariantSpec(_Document):
     cold_start: ColdStart = ColdStart()
 
 
-class PolicyFile(_Document):
+class PolicyFile(PolicyPart):
     """One YAML document: a policy, shared variants, or both."""
 
     api_version: Literal["aiops.tokenfactory.dev/v1alpha1"] = API_VERSION
     kind: Literal["ScalingPolicy"] = "ScalingPolicy"
     metadata: Metadata | None = None
     spec: Spec | None = None
-    variants: dict[str, VariantSpec] = {}
+    variants: dict[str, VariantSpec] = Field(default={})
 
     @model_validator(mode="after")
     def _whole(self) -> "PolicyFile":
@@ -361,10 +342,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class PolicySet:
-    """All policies of a run, in order of priority, then of name, and the variants they share."""
+    """All policies of a run, in order of priority, then of name, and the variants and the prior they share."""
 
     policies: tuple[ScalingPolicy, ...] = ()
     variants: dict[str, Variant] = field(default_factory=dict)
+    prior: Prior | None = field(default=None, compare=False)
+    """What is known of demand in general; without it the forecast learns from the series alone."""
 
     def policy(self, ref: ModelRef) -> ScalingPolicy | None:
         """Find a model's policy; None where nobody wrote one."""

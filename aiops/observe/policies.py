@@ -10,6 +10,7 @@ from aiops.model.profile import CapacityProfile
 from aiops.observe.file_schema import check, nearest
 from aiops.observe.marked_yaml import Document, KeyPath, Mark, Problem, read_documents
 from aiops.observe.packaged import packaged
+from aiops.observe.prior_file import shipped_prior
 from aiops.observe.profiles import profile_file, read_profile
 
 _OBJECTIVES = frozenset({"ttft", "itl"})  # one percentile each: a document's own replaces the preset's
@@ -92,7 +93,9 @@ class _Reading:
                 sorted(self._problems, key=lambda problem: (str(problem.file), problem.mark or Mark(0, 0)))
             )
         policies = sorted((policy for policy, _ in self._policies), key=lambda p: (-p.spec.priority, p.metadata.name))
-        return PolicySet(tuple(policies), {name: variant for name, (variant, _) in self._variants.items()})
+        return PolicySet(
+            tuple(policies), {name: variant for name, (variant, _) in self._variants.items()}, shipped_prior()
+        )
 
     def _read_file(self, file: Path) -> None:
         self.stamps[file] = _stamp(file)

@@ -9,6 +9,7 @@ from aiops.model.cycle import Cycle, ModelCycle, PoolSummary
 from aiops.model.decision import Decision, Reason
 from aiops.model.demand import DemandSource, TokenDemand, Work
 from aiops.model.detection import DetectionKind, Diagnosis
+from aiops.model.forecast import Forecast
 from aiops.model.policy import Mode, PolicySet, PoolSpec, ScalingPolicy
 from aiops.model.profile import CapacityProfile
 from aiops.model.refs import Role
@@ -16,7 +17,7 @@ from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 from aiops.plan.capacity import capacity_of
 from aiops.plan.guards import in_force, limit_step, stabilize
 from aiops.plan.learn import down_window, lead_time_of, profiles_of, up_window, work_series
-from aiops.plan.needs import RoleNeed, backlog_work, find, inputs_of, role_need, why_not
+from aiops.plan.needs import RoleNeed, backlog_work, event_inputs, find, inputs_of, role_need, skill_input, why_not
 from aiops.plan.sizing import PoolNeed, size
 from aiops.plan.state import ModelMemory, State
 from aiops.plan.work import replica_rate, shape_of, work_of
@@ -107,20 +108,19 @@ class _View:
         )
 
     def _need(self, pool: PoolSpec, capacity: Capacity, demand: TokenDemand, work: Work, backlog: float) -> RoleNeed:
-        name = work_series(capacity.role)
-        need = role_need(
-            work.of(capacity.role) or 0.0,
-            backlog,
-            find(self.memory.forecasts, name, up_window(self.lead)),
-            find(self.memory.forecasts, name, down_window(self.lead, self.policy)),
-            self.policy.risk,
-            capacity,
-        )
+        ahead, down = self._forecasts(capacity.role)
+        need = role_need(work.of(capacity.role) or 0.0, backlog, ahead, down, self.policy.risk, capacity)
         # Only a gateway still counts arrivals when no replica is left: without one, zero would be for ever.
         floor = 0 if demand.source is DemandSource.GATEWAY else 1
         if self._full(pool):
             floor = (self._current(pool) or 0) + 1
         return replace(need, low=max(need.low, floor), high=max(need.high, floor))
+
+    def _forecasts(self, role: Role) -> tuple[Forecast | None, Forecast | None]:
+        """Find the forecasts of a role's work at the lead time, and until a removed replica could be back."""
+        windows = up_window(self.lead), down_window(self.lead, self.policy)
+        ahead, down = (find(self.memory.forecasts, work_series(role), window) for window in windows)
+        return ahead, down
 
     def _moved(
         self, needs: Sequence[RoleNeed], capacities: Sequence[Capacity], demand: TokenDemand
@@ -151,7 +151,11 @@ class _View:
                 desired=sizing.replicas[i],
                 needed=proposals[i],
                 reasons=(*reasons[i], *sizing.reasons[i]),
-                inputs=inputs_of(needs[i], demand, capacities[i], self.lead.p90_s, self.lead.starts),
+                inputs=(
+                    *inputs_of(needs[i], demand, capacities[i], self.lead.p90_s, self.lead.starts),
+                    *skill_input(self._forecasts(pool.role)[0], self.memory.skills),
+                    *event_inputs(self._forecasts(pool.role), self.policy.spec.calendar),
+                ),
                 why_not=why_not(needs[i], demand, capacities[i], self._current(pool) or 0),
             )
             for i, pool in enumerate(self.pools)

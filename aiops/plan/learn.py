@@ -1,16 +1,19 @@
 """Take a snapshot into memory: demand into the forecasters, starts into the lead times, findings into the detectors."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from zlib import crc32
 
 from aiops.detect import look
-from aiops.forecast import empty_series, learn, learn_history, predict, skills
+from aiops.forecast import SeriesState, empty_series, ensemble
+from aiops.forecast.calendar import ordinary, with_events
 from aiops.model.demand import DemandHistory, DemandSource, TokenDemand
 from aiops.model.forecast import FAR, INPUT_TOKENS, NEAR, OUTPUT_TOKENS, REQUESTS, Window
 from aiops.model.policy import PolicySet, ScalingPolicy
 from aiops.model.profile import CapacityProfile
-from aiops.model.refs import Role
+from aiops.model.refs import ModelRef, Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 from aiops.plan.lead_time import LeadTime, lead_time
 from aiops.plan.state import Mark, ModelMemory, PoolMemory, SeriesMemory, State
@@ -60,18 +63,29 @@ def _whole_bins(seconds: float) -> float:
     return BIN_S * max(1, round(seconds / BIN_S))
 
 
-def begin(state: State, policies: PolicySet, histories: Sequence[DemandHistory], at: datetime) -> State:
-    """Let the forecasters learn the past anew; what is remembered of pools and findings stays."""
+def begin(
+    state: State, policies: PolicySet, histories: Sequence[DemandHistory], at: datetime, kept: State | None = None
+) -> State:
+    """Let the forecasters learn the past: anew, but of the models that are ``kept`` only what came after that.
+
+    What is remembered of pools and findings stays; models without a history keep all they know.
+    """
     models = {memory.ref: memory for memory in state.models}
     for history in histories:
         policy = policies.policy(history.ref)
         if policy is not None and history.ends_s:
-            models[history.ref] = _with_history(state.model(history.ref), policy, policies, history, at)
+            known = kept.model(history.ref) if kept is not None else ModelMemory(history.ref)
+            models[history.ref] = _with_history(state.model(history.ref), known, policy, policies, history, at)
     return replace(state, models=tuple(models.values()))
 
 
 def _with_history(
-    memory: ModelMemory, policy: ScalingPolicy, policies: PolicySet, history: DemandHistory, at: datetime
+    memory: ModelMemory,
+    known: ModelMemory,
+    policy: ScalingPolicy,
+    policies: PolicySet,
+    history: DemandHistory,
+    at: datetime,
 ) -> ModelMemory:
     windows = _windows(policy, policies, memory)
     values: dict[str, list[float | None]] = {name: [] for name in windows}
@@ -81,11 +95,40 @@ def _with_history(
         demand = None if requests is None else _demand(requests, inputs, outputs)
         for name, value in _values(policy, policies, demand).items():
             values[name].append(value)
-    series = tuple(
-        SeriesMemory(name, learn_history(empty_series(BIN_S), history.ends_s, values[name], windows[name]))
-        for name in windows
-    )
-    return _predicted(replace(memory, series=series), windows, at)
+    states = {entry.name: entry.state for entry in known.series}
+    if known.bin_start_s is not None and at.timestamp() >= known.bin_start_s + BIN_S:
+        seen = tuple(entry for entry in known.series if entry.open_value is not None)
+        states |= {entry.name: entry.state for entry in _closed(replace(known, series=seen), windows, policy, policies)}
+    open_values = {entry.name: entry.open_value for entry in memory.series}
+    series = []
+    for name in windows:
+        begun = states.get(name) or _empty_series(memory.ref, name)
+        first = 0 if begun.end_s is None else bisect_right(history.ends_s, begun.end_s)
+        ends_s = history.ends_s[first:]
+        taught = ordinary(values[name][first:], ends_s, BIN_S, policy.spec.calendar)
+        learned = ensemble(policies.prior).learn_history(begun, ends_s, taught, windows[name])
+        series.append(SeriesMemory(name, learned, open_values.get(name)))
+    return _predicted(replace(memory, series=tuple(series)), windows, at, policy, policies)
+
+
+def _empty_series(ref: ModelRef, name: str) -> SeriesState:
+    """Begin a series in a phase of its own, so that thousands do their dear work in different bins."""
+    return empty_series(BIN_S, crc32(f"{ref.namespace}/{ref.model}/{name}".encode()))
+
+
+def _closed(
+    memory: ModelMemory, windows: dict[str, tuple[Window, ...]], policy: ScalingPolicy, policies: PolicySet
+) -> tuple[SeriesMemory, ...]:
+    """Close the open bin with the last value that was seen in it."""
+    learn = ensemble(policies.prior).learn
+    end_s = (memory.bin_start_s or 0.0) + BIN_S
+    closed = []
+    for entry in memory.series:
+        if entry.name in windows:
+            (value,) = ordinary((entry.open_value,), (end_s,), BIN_S, policy.spec.calendar)
+            state = learn(entry.state, end_s, value, windows[entry.name], censored=memory.bin_censored)
+            closed.append(SeriesMemory(entry.name, state))
+    return tuple(closed)
 
 
 def _demand(requests: float, inputs: float | None, outputs: float | None) -> TokenDemand:
@@ -137,17 +180,10 @@ def _learn_demand(
     bin_start_s = now_s - now_s % BIN_S
     windows = _windows(policy, policies, memory)
     series = {entry.name: entry for entry in memory.series}
-    ordered = tuple(series.get(name, SeriesMemory(name, empty_series(BIN_S))) for name in windows)
+    ordered = tuple(series.get(name, SeriesMemory(name, _empty_series(memory.ref, name))) for name in windows)
     if memory.bin_start_s is not None and bin_start_s > memory.bin_start_s:
-        end_s = memory.bin_start_s + BIN_S
-        closed = tuple(
-            SeriesMemory(
-                entry.name,
-                learn(entry.state, end_s, entry.open_value, windows[entry.name], censored=memory.bin_censored),
-            )
-            for entry in ordered
-        )
-        memory = _predicted(replace(memory, series=closed, bin_censored=False), windows, at)
+        closed = _closed(replace(memory, series=ordered), windows, policy, policies)
+        memory = _predicted(replace(memory, series=closed, bin_censored=False), windows, at, policy, policies)
         ordered = closed
     if demand is not None:
         values = _values(policy, policies, demand)
@@ -156,11 +192,20 @@ def _learn_demand(
     return replace(memory, series=ordered, bin_start_s=bin_start_s)
 
 
-def _predicted(memory: ModelMemory, windows: dict[str, tuple[Window, ...]], at: datetime) -> ModelMemory:
+def _predicted(
+    memory: ModelMemory,
+    windows: dict[str, tuple[Window, ...]],
+    at: datetime,
+    policy: ScalingPolicy,
+    policies: PolicySet,
+) -> ModelMemory:
+    forecaster = ensemble(policies.prior)
     forecasts = tuple(
-        forecast for entry in memory.series for forecast in predict(entry.state, entry.name, at, windows[entry.name])
+        with_events(forecast, policy.spec.calendar)
+        for entry in memory.series
+        for forecast in forecaster.predict(entry.state, entry.name, at, windows[entry.name])
     )
-    known = tuple(skill for entry in memory.series for skill in skills(entry.state, entry.name))
+    known = tuple(skill for entry in memory.series for skill in forecaster.skills(entry.state, entry.name))
     return replace(memory, forecasts=forecasts, skills=known)
 
 

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from aiops.forecast.calendar import foreseen
+from aiops.model.calendar import Event
 from aiops.model.capacity import Capacity
 from aiops.model.decision import Input, Provenance, Reason
 from aiops.model.demand import TokenDemand
-from aiops.model.forecast import Forecast, ForecastBasis, Window
+from aiops.model.forecast import Forecast, ForecastBasis, ForecastSkill, Window
 from aiops.model.refs import Role
 from aiops.plan.work import ReplicaRate
 
@@ -119,6 +121,28 @@ def inputs_of(need: RoleNeed, demand: TokenDemand, capacity: Capacity, lead_s: f
         inferred("one replica serves", capacity.replica_tok_per_s, "tok/s"),
         Input("lead time", lead_s, "s", Provenance.MEASURED if starts else Provenance.INFERRED),
     )
+
+
+def event_inputs(forecasts: Sequence[Forecast | None], events: Sequence[Event]) -> tuple[Input, ...]:
+    """List the known events by which the forecasts that a need stands on were multiplied."""
+    found = [foreseen(forecast, events) for forecast in forecasts if forecast is not None]
+    named = {event.name: event for event in found if event is not None}
+    return tuple(
+        Input(f"known event: {name}", event.multiplier, "× demand", Provenance.INFERRED)
+        for name, event in named.items()
+    )
+
+
+def skill_input(ahead: Forecast | None, skills: Sequence[ForecastSkill]) -> tuple[Input, ...]:
+    """Say how much better than the last value the work at the lead time was forecast lately; nothing without one."""
+    if ahead is None:
+        return ()
+    known = (s.skill_ratio for s in skills if (s.series, s.window) == (ahead.series, ahead.window))
+    skill_ratio = next(known, None)
+    if skill_ratio is None:
+        return (Input("skill of the forecast at the lead time", None, "ratio", Provenance.MISSING),)
+    name = "skill of the forecast at the lead time" + (": none" if skill_ratio < 0.0 else "")
+    return (Input(name, skill_ratio, "ratio", Provenance.MEASURED),)
 
 
 def why_not(need: RoleNeed, demand: TokenDemand, capacity: Capacity, current: int) -> str:

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from aiops.act.emit import Emitter
 from aiops.model.cycle import Cycle
 from aiops.model.decision import Outcome, Reason
+from aiops.model.forecast import ForecastSkill, Window
 from aiops.model.policy import Mode, PolicySet
 from tests.act import evidence
 from tests.parts import require
@@ -167,6 +168,27 @@ def test_the_forecast_is_exported_by_kind_quantile_and_horizon() -> None:
     (high,) = values(emitter, "aiops_forecast_tokens_per_second", kind="input", quantile="0.9", horizon="10m")
     assert low < high
     assert values(emitter, "aiops_forecast_skill_ratio", kind="output", horizon="10m") == [0.24]
+
+
+@pytest.mark.parametrize(
+    ("series", "window", "kind", "horizon"),
+    [
+        pytest.param("input_tok_per_s", Window(600, 600), "input", "10m", id="tokens"),
+        pytest.param("req_per_s", Window(1800, 1800), "requests", "30m", id="requests"),
+        pytest.param(
+            "work_decode", Window(240, 300), "work_decode", "lead", id="work when a replica ordered now serves"
+        ),
+        pytest.param("work_decode", Window(0, 840), "work_decode", "down", id="work until one removed now is back"),
+    ],
+)
+def test_what_the_forecaster_knows_of_itself_is_exported_by_series_and_window(
+    series: str, window: Window, kind: str, horizon: str
+) -> None:
+    seen = evidence.cycle()
+    skill = ForecastSkill(series, window, wape_ratio=0.2, skill_ratio=-0.1, coverage_ratio=0.91, points=40)
+    emitter = emitted(replace(seen, models=(replace(seen.models[0], skills=(skill,)),)))
+    for name, value in (("wape", 0.2), ("skill", -0.1), ("coverage", 0.91)):
+        assert values(emitter, f"aiops_forecast_{name}_ratio", kind=kind, horizon=horizon) == [value]
 
 
 def test_decisions_are_counted_once_for_each_reason() -> None:

@@ -163,6 +163,40 @@ def test_kill_9_during_a_cycle_leaves_a_readable_journal_and_the_loop_goes_on(li
         before = cycles[0]
 
 
+def test_a_restart_goes_on_with_the_saved_forecasts_and_a_damaged_file_is_told_and_replaced(
+    living: Living, tmp_path: Path
+) -> None:
+    saved, log = tmp_path / "journal.forecasts", tmp_path / "run.log"
+
+    def run() -> list[dict[str, object]]:
+        log.unlink(missing_ok=True)
+        process, url, _ = started(living, tmp_path)
+        try:
+            wait_for(lambda: http_text(f"{url}/readyz"), "the loop is ready", 40)
+            forecast = "aiops_forecast_requests_per_second{"
+            wait_for(lambda: forecast in http_text(f"{url}/metrics"), "a bin was closed and learned", 90)
+        finally:
+            assert ended(process, signal.SIGTERM) == 0
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
+    def spans(lines: list[dict[str, object]]) -> list[object]:
+        return [line["span_s"] for line in lines if line["event"] == "history read"]
+
+    assert spans(run()) == [3600]
+    again = run()
+    assert [line["models"] for line in again if line["event"] == "saved forecasts read"] == [2]
+    (span_s,) = spans(again)
+    assert isinstance(span_s, float)
+    assert span_s < 600
+    saved.write_bytes(saved.read_bytes()[:-1000])
+    damaged = run()
+    assert [line["why"] for line in damaged if "saved forecasts are not used" in str(line["event"])] == [
+        "it is damaged or cut short"
+    ]
+    assert spans(damaged) == [3600]
+    assert "saved forecasts read" in [line["event"] for line in run()]
+
+
 def test_broken_emptied_and_deleted_policies_keep_the_last_good_ones(living: Living, tmp_path: Path) -> None:
     policy = write_policy(tmp_path)
     good = policy.read_text()

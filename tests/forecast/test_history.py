@@ -66,3 +66,15 @@ def test_every_value_is_in_one_slot_wherever_bins_begin(
     if seen:
         assert min(seen) * (1 - 1e-5) <= min([*slots, *([history.open_sum] if history.open_count else [])])
     assert len(history.values) <= len(values) * bin_s / SLOT_S + 1
+
+
+def test_phases_close_their_slots_in_different_bins() -> None:
+    closing = []
+    for phase in range(10):
+        history = empty_history(MINUTE, phase)
+        for i in range(1, 31):
+            history = with_bin(history, 1.0, i * MINUTE, MINUTE)
+            if i > 20 and history.closed_at(i * MINUTE, MINUTE):
+                closing.append(i)
+
+    assert sorted(closing) == list(range(21, 31))

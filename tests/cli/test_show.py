@@ -1,0 +1,36 @@
+from dataclasses import replace
+
+from rich.console import Console
+
+from aiops.cli.show import explanation
+from aiops.model.forecast import ForecastSkill, Window
+from tests.act import evidence
+
+NEAR = Window(600, 600)
+
+
+def told(*skills: ForecastSkill) -> str:
+    seen = evidence.cycle()
+    out = Console(width=200)
+    with out.capture() as captured:
+        out.print(explanation(replace(seen.models[0], skills=skills), seen.at))
+    return captured.get()
+
+
+def test_an_explanation_shows_what_the_forecaster_knows_of_itself() -> None:
+    text = told(ForecastSkill("req_per_s", NEAR, 0.213, 0.24, 0.91, 48))
+    (row,) = (line.split() for line in text.splitlines() if "req_per_s" in line and " 600 s" in line)
+    assert row[-7:] == ["history", "21%", "24%", "91%", "48", "day_profile", "100%"]
+    assert "no skill" not in text
+
+
+def test_an_explanation_says_where_the_forecast_has_no_skill() -> None:
+    text = told(ForecastSkill("req_per_s", NEAR, 0.3, -0.25, 0.91, 48))
+    assert "the forecast of req_per_s at 600 s has no skill: its error was 1.25 times that of repeating" in text
+
+
+def test_what_was_not_judged_yet_is_left_empty() -> None:
+    text = told(ForecastSkill("req_per_s", NEAR, None, None, None, 3))
+    (row,) = (line.split() for line in text.splitlines() if "req_per_s" in line and " 600 s" in line)
+    assert row[-4:] == ["history", "3", "day_profile", "100%"]
+    assert "no skill" not in text
