@@ -69,7 +69,7 @@ class _Past:
         self._counts = np.concatenate([[0], np.cumsum(known)])
 
     def mean(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> Floats:
-        """Give the means of the slots ``first`` … ``last``, both included; NaN where nothing is known."""
+        """Give the means of the slots ``first`` … ``last``, both included; NaN where nothing is known, as before 0."""
         low, high = np.clip(first, 0, self.end + 1), np.clip(last + 1, 0, self.end + 1)
         count = self._counts[high] - self._counts[low]
         total = self._sums[high] - self._sums[low]
@@ -105,9 +105,8 @@ def _per_horizon(past: _Past, ahead: NDArray[np.int64], level: float, floor: flo
     back = DAY * np.arange(1, DAYS_BACK + 1)[:, np.newaxis]
     then = now + ahead - back
     future = past.mean(then - width, np.minimum(then + width, now))
-    future[(then > now) | (then < 0)] = np.nan
+    future[then > now] = np.nan
     before = past.mean(now - back - 5, now - back)
-    before[np.broadcast_to(now - back < 0, before.shape)] = np.nan
     change = np.log((future + floor) / (before + floor))
     against = np.log((future + floor) / (level + floor))
     error, naive = _tried(past, ahead, floor)
@@ -138,7 +137,6 @@ def _minute_of_the_hour(past: _Past, ahead: NDArray[np.int64], floor: float) -> 
     for slot in (past.end + ahead % _HOUR, np.full(len(ahead), past.end)):
         then = slot - back
         around = past.mean(then - _HOUR // 2, then + _HOUR // 2 - 1)
-        around[np.broadcast_to(then < _HOUR // 2, around.shape)] = np.nan
         above = np.log((past.mean(then, then) + floor) / (around + floor))
         medians.append(_middle_of_days(above))
         scatters.append(_mean_of_days(np.abs(above - medians[-1])))
@@ -150,13 +148,11 @@ def _tried(past: _Past, ahead: NDArray[np.int64], floor: float) -> tuple[Floats,
     origin = past.end - DAY * np.arange(1, 4)[:, np.newaxis]
     target = origin + ahead
     came = past.mean(target, target)
-    came[(target > past.end) | (target < 0)] = np.nan
+    came[target > past.end] = np.nan
     level = past.mean(origin - 5, origin)
-    level[np.broadcast_to(origin < 0, level.shape)] = np.nan
     day_before = past.mean(target - DAY, target - DAY)
     level_before = past.mean(origin - DAY - 5, origin - DAY)
     repeated = level * (day_before + floor) / (level_before + floor)
-    repeated[(target < DAY) | (origin < DAY)] = np.nan
     error = np.abs(np.log((came + floor) / (repeated + floor)))
     naive = np.abs(np.log((came + floor) / (level + floor)))
     return _mean_of_days(error), _mean_of_days(naive)

@@ -205,7 +205,7 @@ def test_the_member_that_errs_least_counts_most() -> None:
     shares = dict(predicted(learned(ramp))[0].weights)
 
     assert shares["exponential_smoothing"] == max(shares.values()) > 0.5
-    assert "day_profile" not in shares
+    assert "week_profile" not in shares
     assert min(shares.values()) > 0.0
 
 

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from aiops.forecast import MEMBERS, Forecaster
 from aiops.forecast.history import History, empty_history, with_bin
 from aiops.forecast.member import MemberState
+from aiops.forecast.prior import PriorMember
+from aiops.observe.prior_file import shipped_prior
 
 MINUTE, DAY = 60.0, 1440
 AHEAD = (1, 2, 5, 30, 360, 1440)
 demand = st.lists(st.none() | st.floats(0.0, 1e12), min_size=1, max_size=80)
-every_member = pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
+EVERY = (*MEMBERS, PriorMember(shipped_prior()))
+every_member = pytest.mark.parametrize("member", EVERY, ids=lambda member: member.name)
 
 
 class Learned(NamedTuple):
