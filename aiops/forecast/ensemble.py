@@ -179,7 +179,9 @@ class Ensemble:
         return Outlook(tuple(values), shares, point, spread, quantiles)
 
     def _spread(self, state: SeriesState, seen_s: float, ahead: int) -> tuple[float, float] | None:
-        if self.prior is None:
+        # The prior has learned how ten-minute means scatter; shorter bins scatter more, and always alike. Counted in
+        # its spread, their errors would widen the far tail severalfold whenever it expects a restless hour.
+        if self.prior is None or state.bin_s < state.history.slot_s:
             return None
         memory = dict(state.members).get(self.prior.name, ())
         return self.prior.spread(memory, seen_s, state.bin_s, ahead, state.history)
