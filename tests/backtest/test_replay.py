@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from aiops.backtest.baselines.static import smallest_static
-from aiops.backtest.replay import World, alone, hold, replay
+from aiops.backtest.replay import World, alone, hold, hold_while, replay
 from aiops.model.refs import PoolRef
 from aiops.observe.policies import read_policies
 from aiops.simulate.spec import FactorySpec
@@ -70,6 +70,18 @@ def test_the_static_fleet_is_the_smallest_that_reaches_the_goal() -> None:
         return ratio
 
     assert attainment(count) >= 0.99 > attainment(count - 1)
+
+
+def test_a_run_is_given_up_once_too_many_requests_miss() -> None:
+    busy, span = world(requests_per_s=60.0), timedelta(minutes=40)
+    whole = hold(busy, span, {TARGET: 1})
+    misses = whole.fate.requests.requests - whole.fate.requests.hits
+    borne = hold_while(busy, span, {TARGET: 1}, misses)
+
+    assert misses > 1000
+    assert borne is not None
+    assert borne.fate == whole.fate
+    assert hold_while(busy, span, {TARGET: 1}, misses // 1000) is None
 
 
 def test_an_impossible_goal_is_told() -> None:
