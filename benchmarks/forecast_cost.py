@@ -1,8 +1,8 @@
 """What the forecasts of a large fleet cost: 1,000 models of 3 series at 5 windows, in bins of a minute.
 
 Some series learn two days; every other is a copy of one of them, with memory of its own, so that all are at steady
-state. Then 20 bins in a row are learned and forecast; series close their slots of ten minutes in turn. Prints JSON, the limits beside; seconds are the processor's. ``--profile`` adds where the time
-goes, on standard error.
+state. Then 20 bins in a row are learned and forecast; series close their slots of ten minutes in turn. Prints JSON, the
+limits beside; seconds are the processor's. ``--profile`` adds where the time goes, on standard error.
 """
 
 import argparse
