@@ -40,13 +40,14 @@ def read(folder: Path, arrival: str) -> tuple[Load, Times]:
 def engine_of(folder: Path) -> Engine:
     """One engine with the limits of all ranks: those of a mixture of experts step together.
 
-    Each rank has a budget of its own, so no prompt gets more than that of one rank.
+    Each rank has a budget of its own, so no prompt gets more than that of one rank; and where one overflows, the others
+    are on average half full, which leaves (ranks + 1) / 2 budgets to prompts that come together.
     """
     given = json.loads((folder / "vllm" / "meta.json").read_text())["engine_kwargs"]
     ranks, budget = given["data_parallel_size"], given["max_num_batched_tokens"]
     return Engine(
         max_num_seqs=ranks * given["max_num_seqs"],
-        max_num_batched_tokens=ranks * budget,
+        max_num_batched_tokens=(ranks + 1) * budget // 2,
         long_prefill_token_threshold=budget if ranks > 1 else 0,
     )
 
