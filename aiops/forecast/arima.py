@@ -58,6 +58,7 @@ class Arima:
     fitted_slots: int = MOST_SLOTS
     name: str = "arima"
     expected_error_ratio: float = 0.95
+    catches_up: bool = True
 
     def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Step over the slots that closed since the last bin, or fit when that is due."""

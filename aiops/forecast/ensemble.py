@@ -20,6 +20,8 @@ LARGEST = 1e18
 """A larger value, as a negative one, is nonsense and counts as a gap."""
 MOST_RECENT = 1500
 """Bins kept to judge windows by: a day of minutes. A longer window keeps the default interval."""
+CAUGHT_UP_BINS = 1500
+"""The end of a long history that is told to members which catch up: a day of minutes."""
 _SMALL_RATIO = 0.02  # of the typical value: below it, a factor says little
 CALIBRATED_BINS = 3000
 """The end of a long history from which weights and intervals learn; members learn from all of it."""
@@ -48,9 +50,21 @@ class Ensemble:
         one no longer asked for is forgotten after six hours. A censored bin teaches the intervals nothing, and the
         levels only where it is above the last value: demand was at least that.
         """
+        return self._learned(state, at_s, value, windows, censored, whole=True)
+
+    def _learned(
+        self,
+        state: SeriesState,
+        at_s: float,
+        value: float | None,
+        windows: Sequence[Window],
+        censored: bool,
+        *,
+        whole: bool,
+    ) -> SeriesState:
         state = self._own(state)
         books = asked_for(state.windows, windows, state.bin_s, at_s, len(self.members))
-        new = self._remembered(state, at_s, value, _longest(books), censored)
+        new = self._remembered(state, at_s, value, _longest(books), censored, whole=whole)
         if new is state:
             return state
         books = tuple([judged(book, new, at_s) for book in books])
@@ -74,16 +88,17 @@ class Ensemble:
     ) -> SeriesState:
         """Learn many closed bins, oldest first, as :meth:`learn` would, but fast.
 
-        Members learn from all bins, weights and intervals from the last 3,000.
+        Members learn from all bins, those that catch up from the last 1,500; weights and intervals from the last 3,000.
         Raises ValueError where ``ends_s`` and ``values`` differ in length.
         """
         if len(ends_s) != len(values):
             raise ValueError(f"{len(ends_s)} ends and {len(values)} values: each bin has one of both")
         old = max(0, len(ends_s) - CALIBRATED_BINS)
         for at_s, value in zip(ends_s[:old], values[:old], strict=True):
-            state = self._remembered(self._own(state), at_s, value, 1, False)
-        for at_s, value in zip(ends_s[old:], values[old:], strict=True):
-            state = self.learn(state, at_s, value, windows)
+            state = self._remembered(self._own(state), at_s, value, 1, False, whole=False)
+        late = len(ends_s) - CAUGHT_UP_BINS
+        for i in range(old, len(ends_s)):
+            state = self._learned(state, ends_s[i], values[i], windows, False, whole=i >= late)
         return state
 
     def predict(
@@ -124,9 +139,12 @@ class Ensemble:
         return replace(state, members=tuple([(name, known.get(name, ())) for name in names]), windows=())
 
     def _remembered(
-        self, state: SeriesState, at_s: float, value: float | None, longest: int, censored: bool
+        self, state: SeriesState, at_s: float, value: float | None, longest: int, censored: bool, *, whole: bool
     ) -> SeriesState:
-        """Take a bin into the members and the ``longest`` last values; the same state where the bin is not new."""
+        """Take a bin into the members and the ``longest`` last values; the same state where the bin is not new.
+
+        Unless ``whole``, those that catch up learn nothing.
+        """
         steps = 1 if state.end_s is None else round((at_s - state.end_s) / state.bin_s)
         if steps < 1:
             return state
@@ -153,6 +171,8 @@ class Ensemble:
             members=tuple(
                 [
                     (name, member.learn(memory, value, at_s, state.bin_s, history))
+                    if whole or not member.catches_up
+                    else (name, memory)
                     for member, (name, memory) in zip(self.members, state.members, strict=True)
                 ]
             ),

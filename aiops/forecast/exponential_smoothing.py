@@ -20,6 +20,7 @@ class ExponentialSmoothing:
     damping_memory_s: float = 7200.0
     name: str = "exponential_smoothing"
     expected_error_ratio: float = 1.35
+    catches_up: bool = False
 
     def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Take one smoothing step; the first value is the level, without a trend."""

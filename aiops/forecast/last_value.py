@@ -12,6 +12,7 @@ class LastValue:
 
     name: str = "last_value"
     expected_error_ratio: float = 1.0
+    catches_up: bool = False
 
     def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Keep the value."""

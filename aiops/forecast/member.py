@@ -26,6 +26,11 @@ class Forecaster(Protocol):
         """Its error ÷ that of the last value, as it is on the whole: what it counts by until it was judged."""
         ...
 
+    @property
+    def catches_up(self) -> bool:
+        """Whether the shared history is all it needs: of a long past that is learned at once it is told the end."""
+        ...
+
     def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Learn the value of the bin that is ``bin_s`` seconds long and ends at ``at_s`` (Unix seconds).
 

@@ -32,6 +32,7 @@ class PriorMember:
     prior: Prior
     name: str = "prior"
     expected_error_ratio: float = 0.82
+    catches_up: bool = True
 
     def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Look at the shape of the series where a slot has closed since the last look."""

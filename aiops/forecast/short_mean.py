@@ -14,6 +14,7 @@ class ShortMean:
     memory_s: float = 1800.0
     name: str = "short_mean"
     expected_error_ratio: float = 1.0
+    catches_up: bool = False
 
     def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Move the mean towards the value."""

@@ -45,6 +45,7 @@ class WeekProfile:
     far_fade_s: float = DAY_S
     name: str = "week_profile"
     expected_error_ratio: float = 0.95
+    catches_up: bool = False
 
     def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
         """Move the levels, and draw a new curve when that is due."""
