@@ -16,7 +16,7 @@ AIOPS = [str(Path(sys.executable).with_name("aiops"))]
 
 
 def aiops(
-    *arguments: str, timeout_s: float = 60.0, env: dict[str, str] | None = None
+    *arguments: str, timeout_s: float = 180.0, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*AIOPS, *arguments],

@@ -112,4 +112,5 @@ def test_the_forecast_stands_on_the_day_that_prometheus_holds(world: Recorded) -
     median = dict(known["req_per_s"]["quantiles"])[0.5]
     with shared_data("servegen", "m-large_10min.csv").open() as file:
         rates = [float(row["req_per_s"]) for row in list(csv.DictReader(file))[:144]]
-    assert min(rates) / 2 <= median <= max(rates) * 1.5
+    # The engines stand idle now, and the last minute shows it: what is still expected comes from that day alone.
+    assert 5 <= median <= max(rates) * 1.5
