@@ -2,8 +2,7 @@
 
 import csv
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from aiops.cli.connect import JsonOption, duration
 from aiops.cli.demand_file import SERIES, Demand, read_demand
 from aiops.cli.fan_chart import FanChart
 from aiops.cli.forecast_train import forecast_train
-from aiops.cli.shell import CommandError, err, print_json, telling
+from aiops.cli.shell import CommandError, err, failing, print_json, telling, whole
 from aiops.cli.show import console
 from aiops.forecast import ensemble
 from aiops.forecast.ensemble import Ensemble
@@ -118,19 +117,20 @@ def score(
     pictured_s = horizons_s[0] if picture_horizon is None else _seconds(picture_horizon, "--picture-horizon")
     with telling(as_json):
         began = time.perf_counter()
-        with _told(f"cannot read {demand}"):
-            read = read_demand(demand)
+        with failing(f"cannot read {prior}"):
             ours = ensemble(decode(prior.read_bytes()) if prior else shipped_prior())
+        with failing(f"cannot read {demand}"):
+            read = read_demand(demand)
             at_s = origins(read.times_s[0], read.times_s[-1], every_s, start)
         for path in (out, picture):
             _check_target(path, demand)
         shown = _pictured_series(read, picture_series, demand) if picture else ""
         rows = len(at_s) * len(read.series) * len(horizons_s)
         made = _forecasts(ours, read, at_s, horizons_s)
-        with _told(f"cannot write {out}"), _whole(out) as part:
+        with failing(f"cannot write {out}"), whole(out) as part:
             _write(part, made)
         if picture:
-            with _told(f"cannot write {picture}"), _whole(picture) as part:
+            with failing(f"cannot write {picture}"), whole(picture) as part:
                 part.write_text(_drawn(ours, read, shown, pictured_s, demand), encoding="utf-8")
         wall_s = time.perf_counter() - began
         err.print(f"{rows} forecasts in {wall_s:.1f} s; they are in {out}", markup=False, soft_wrap=True)
@@ -284,27 +284,3 @@ def _seconds(text: str, option: str) -> float:
     if not 0.001 <= seconds <= _LONGEST_S:
         raise typer.BadParameter(f"{option} {text} is not between 1 ms and ten years")
     return seconds
-
-
-@contextmanager
-def _told(failure: str) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-    except OSError as error:
-        raise CommandError(f"{failure}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a file to write that becomes ``path`` once all is in it; before, ``path`` stays what it was."""
-    if path.exists() and not path.is_file():  # a pipe, or a terminal
-        yield path
-        return
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

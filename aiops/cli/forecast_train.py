@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from aiops.cli.shell import CommandError, err
+from aiops.cli.shell import CommandError, err, failing, whole
 from aiops.forecast.history import SLOT_S
 from aiops.forecast.prior_codec import encode
 from aiops.forecast.training import Effort, train
@@ -63,9 +63,8 @@ def forecast_train(
     }
     prior = train(rates, seed, Effort(series, trees), card, lambda text: err.print(text, markup=False))
     written = encode(prior)
-    part = out.with_name(f".{out.name}.part")
-    part.write_bytes(written)
-    part.replace(out)
+    with failing(f"cannot write {out}"), whole(out) as part:
+        part.write_bytes(written)
     err.print(f"{len(written)} bytes, SHA-256 of the numbers {prior.sha256}; they are in {out}", markup=False)
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -56,3 +57,28 @@ def fail(error: CommandError, as_json: bool) -> NoReturn:
 def print_json(value: Mapping[str, Any]) -> None:
     """Write one JSON object to stdout, keys in a stable order."""
     sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+@contextmanager
+def failing(failure: str) -> Iterator[None]:
+    """Tell bad input in its own words, and a file that cannot be read or written after ``failure``."""
+    try:
+        yield
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"{failure}: {error.strerror or error}") from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a file to write that becomes ``path`` once all is in it; before, ``path`` stays what it was."""
+    if path.exists() and not path.is_file():  # a pipe, or a terminal
+        yield path
+        return
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,8 +1,6 @@
 """aiops simulate: requests meet a simulated factory; what became of each, and what it took."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +12,7 @@ from rich.table import Table
 
 from aiops.cli.connect import JsonOption, duration
 from aiops.cli.factory_file import factory_from
-from aiops.cli.shell import CommandError, err, print_json, telling
+from aiops.cli.shell import CommandError, err, failing, print_json, telling
 from aiops.cli.show import console
 
 _LATENCIES = {"ttft_s": "TTFT", "itl_s": "mean ITL", "latency_s": "latency", "wait_s": "wait"}
@@ -136,7 +134,7 @@ def _replayed(
     from aiops.simulate.tables.replay_file import DrawnRequests, FileReplay, replay_file  # noqa: PLC0415
     from aiops.simulate.tables.request_csv import open_requests  # noqa: PLC0415
 
-    with _told(f"cannot read {requests}"):
+    with failing(f"cannot read {requests}"):
         described = scenario_file(scenario or "") if factory is None else factory
         specs, profiles = factory_from(described)
         if len(specs) > 1:
@@ -159,22 +157,12 @@ def _replayed(
     drawn = None if picture is None else Picture(scenario or described.stem, spec.about)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("requests read", total=1.0)
-        with _told(f"cannot write {out}"):
+        with failing(f"cannot write {out}"):
             summary = replay_file(what, out, lambda share: progress.update(task, completed=share), drawn)
     if picture is not None and drawn is not None:
-        with _told(f"cannot write {picture}"):
+        with failing(f"cannot write {picture}"):
             picture.write_text(drawn.svg(), encoding="utf-8")
     return summary
-
-
-@contextmanager
-def _told(failure: str) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-    except OSError as error:
-        raise CommandError(f"{failure}: {error.strerror or error}") from error
 
 
 def _print(summary: dict[str, Any]) -> None:

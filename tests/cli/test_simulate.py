@@ -12,8 +12,6 @@ import pytest
 from aiops.observe.packaged import packaged
 from tests.cli.factory import aiops
 
-pytest.importorskip("aiops.simulate.replay_requests", reason="the simulated fleet of a file is not there yet")
-
 HEADER = "arrival_s,input_tokens,output_tokens"
 ONE_POOL = "pools: [{name: pool, replicas: 2, profile: llama-8b-h100-tp1}]"
 PAIR = """pools:
