@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean lock generate parts
+.PHONY: demo test test-keda check bench clean lock generate parts
 .DELETE_ON_ERROR:
 
 .venv: requirements.lock pyproject.toml
@@ -22,8 +22,12 @@ check: .venv  ## format, lint, types, floors, generated files, rules, quick test
 	$(BIN)/python tests/generated.py --check
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not real and not slow"
 
-test: .venv parts  ## every test
-	$(BIN)/pytest -q -n 2 --dist loadfile
+test: .venv parts  ## every test but those with KEDA
+	@$(BIN)/python -m tests.cluster.build >/dev/null || [ -z "$$CI" ]
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore=tests/keda
+
+test-keda: .venv parts  ## the tests with the real KEDA (built first: 13 minutes the first time)
+	$(BIN)/pytest -q tests/keda
 
 parts:  ## the system parts that the tests need (installed on Debian as root, else named)
 	@bash tests/install_parts.sh

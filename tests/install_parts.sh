@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the system parts that the tests start: on Debian as root; elsewhere name what is missing.
 set -euo pipefail
-declare -A package=([prometheus]=prometheus [promtool]=prometheus [chromium]=chromium [amtool]=prometheus-alertmanager)
+declare -A package=([prometheus]=prometheus [promtool]=prometheus [chromium]=chromium [amtool]=prometheus-alertmanager [openssl]=openssl [setpriv]=util-linux)
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package[$program]}")

@@ -60,8 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         )
         with parts.prometheus(folder / "prometheus", jobs) as url:
             begun = time.monotonic()
-            # Prometheus takes up to 6 s to take up a change of its targets: 1 s of refresh and 5 s of its manager.
-            sleep_until(begun + WINDOW_S - 1)
+            sleep_until(begun + WINDOW_S - 1)  # Prometheus needs up to 6 s to take up changed targets
             discover(["removed-a"])
             sleep_until(begun + WINDOW_S + 2)
             served.pages |= AFTER | {page: recorded(after) for page, (_, after) in RECORDED.items()}
@@ -110,8 +109,7 @@ def test_recorded_arrivals_are_what_finished_and_what_came_to_wait(world: World)
 
 
 def test_recorded_latency_is_read_at_the_bounds_of_the_buckets(world: World) -> None:
-    objectives = {"ttft": {"p50": "1s"}, "itl": {"p95": "30ms"}}
-    model = world.model("moves", "tiny/llama", objectives=objectives)
+    model = world.model("moves", "tiny/llama", objectives={"ttft": {"p50": "1s"}, "itl": {"p95": "30ms"}})
     before, after = totals(recorded("light")), totals(recorded("saturated"))
 
     def share(name: str, le: str) -> float:
