@@ -67,6 +67,11 @@ GAUGES: dict[str, Family] = {
     "aiops_forecast_skill_ratio": Family(
         (*MODEL, "kind", "horizon"), "1 minus the error over that of repeating the last value; negative is worse."
     ),
+    "aiops_demand_shift_ratio": Family(
+        (*MODEL, "kind"),
+        "Level after ÷ before the shift of demand that was noticed last, for a day: of requests (level), of tokens a "
+        "request, of output against input tokens (mix).",
+    ),
     "aiops_utilization_limit_ratio": Family(
         (*MODEL, "role"), "The highest utilization of a replica at which the objectives hold."
     ),
@@ -186,6 +191,8 @@ def _forecasts(gauges: Gauges, model: ModelCycle) -> None:
         gauges.set("aiops_forecast_coverage_ratio", labels, skill.coverage_ratio)
         gauges.set("aiops_forecast_wape_ratio", labels, skill.wape_ratio)
         gauges.set("aiops_forecast_skill_ratio", labels, skill.skill_ratio)
+    for shift in model.shifts:
+        gauges.set("aiops_demand_shift_ratio", (*ref, shift.kind.value), shift.ratio)
 
 
 def _horizon(window: Window) -> str:

@@ -20,7 +20,7 @@ from aiops.model.policy import PolicySet, ScalingPolicy
 from aiops.model.refs import ModelRef
 from aiops.plan.state import ModelMemory, SeriesMemory, State
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"aiops forecast state\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _FAST = 1  # the level of compression: a save of thousands of series must not hold up the loop

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from aiops.model.cycle import Cycle, ModelCycle
 from aiops.model.decision import Decision, Provenance
-from aiops.model.forecast import ForecastSkill, Window
+from aiops.model.forecast import ForecastBasis, ForecastSkill, Window
 
 _STYLE = {"up": "green", "down": "cyan", "hold": ""}
 
@@ -110,7 +110,8 @@ def explanation(model: ModelCycle, at: datetime) -> RenderableType:
     parts += [Text(f"cause: {cause.sentence} Next: {cause.next_step}") for cause in model.diagnosis.causes]
     if model.forecasts:
         parts.append(_forecasts(model))
-        parts += [Text(f"  - {note}", style="yellow") for note in _without_skill(model)]
+        notes = [*_without_skill(model), *(shift.sentence for shift in model.shifts)]
+        parts += [Text(f"  - {note}", style="yellow") for note in notes]
     return Group(*parts)
 
 
@@ -164,8 +165,14 @@ def _skill(skill: ForecastSkill | None) -> tuple[str, ...]:
 
 
 def _without_skill(model: ModelCycle) -> list[str]:
-    """Say of which series the forecast has lately been worse than repeating the last value."""
-    return [
+    """Say of which series the forecast was lately worse than repeating the last value, and which fall back to that."""
+    fallen = [
+        f"the forecasters of {entry.series} at {_span(entry.window)} together were worse than repeating the last "
+        "value, so that is what is told"
+        for entry in model.forecasts
+        if entry.basis is ForecastBasis.LAST_VALUE
+    ]
+    return fallen + [
         f"the forecast of {skill.series} at {_span(skill.window)} has no skill: its error was "
         f"{1.0 - skill.skill_ratio:.2f} times that of repeating the last value"
         for skill in model.skills

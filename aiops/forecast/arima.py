@@ -68,6 +68,13 @@ class Arima:
             return self._fitted(state, at_s, history)
         return _stepped(state, history)
 
+    def moved(self, state: MemberState, ratio: float) -> MemberState:
+        """Raise the scale, from which nothing departs then."""
+        if len(state) <= _FIRST_DAY:
+            return state
+        due_s, end_s, scale, centre = state[:4]
+        return (due_s, end_s, ratio * scale, centre, *state[_MODEL], *(0.0,) * _DIMENSIONS, *state[_COVARIANCE.start :])
+
     def path(
         self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
     ) -> list[float] | None:

@@ -8,12 +8,14 @@ from math import exp, isfinite, sqrt
 
 from aiops.forecast import conformal
 from aiops.forecast.bins import DAY_S, grid, span
+from aiops.forecast.change import Shift, rescaled, shift
 from aiops.forecast.history import with_bin
+from aiops.forecast.last_value import LastValue
 from aiops.forecast.member import Forecaster
 from aiops.forecast.prior import PriorMember
 from aiops.forecast.state import SeriesState, WindowState
-from aiops.forecast.weights import together, weights
-from aiops.forecast.windows import Outlook, asked_for, cold, due, judged, skill, with_origin
+from aiops.forecast.weights import bias, scatter_ratio, skilled, together, weights
+from aiops.forecast.windows import PHASES, Outlook, asked_for, cold, due, judged, phase_of, skill, with_origin
 from aiops.model.forecast import Forecast, ForecastBasis, ForecastSkill, Window
 
 LARGEST = 1e18
@@ -34,6 +36,8 @@ class Ensemble:
     members: tuple[Forecaster, ...]
     prior: PriorMember | None = None
     """The member that tells how sure it is; errors are then counted in what it expects of them."""
+    by_the_clock: bool = True
+    """Whether errors are also told apart by the sixth of the hour in which a forecast is made."""
 
     def learn(
         self,
@@ -121,9 +125,10 @@ class Ensemble:
             counted = [
                 (member.name, share) for member, share in zip(self.members, outlook.weights, strict=True) if share
             ]
+            if outlook.point != outlook.joined:
+                counted = [(LastValue().name, 1.0)]
             quantiles = tuple(zip(conformal.LEVELS, outlook.quantiles, strict=True))
-            basis = ForecastBasis.HISTORY if book.errors.offsets else ForecastBasis.COLD
-            forecasts.append(Forecast(series, made_at, window, quantiles, tuple(counted), basis))
+            forecasts.append(Forecast(series, made_at, window, quantiles, tuple(counted), _basis(book, state)))
         return tuple(forecasts)
 
     def skills(self, state: SeriesState, series: str) -> tuple[ForecastSkill, ...]:
@@ -158,6 +163,9 @@ class Ensemble:
         history = with_bin(state.history, value, at_s, state.bin_s)
         if value is None:
             return replace(state, end_s=at_s, recent=recent, censored_s=censored_s, history=history)
+        found = shift(history) if history.closed_at(at_s, state.bin_s) else None
+        if found is not None:
+            state, history = self._moved(state, found), rescaled(history, found)
         share = max(1.0 / (state.points + 1.0), 1.0 - exp(-state.bin_s / DAY_S))
         return SeriesState(
             bin_s=state.bin_s,
@@ -178,7 +186,16 @@ class Ensemble:
             ),
             windows=state.windows,
             history=history,
+            shift=state.shift,
         )
+
+    def _moved(self, state: SeriesState, found: Shift) -> SeriesState:
+        """Carry what is remembered of the level over to a new one."""
+        members = [
+            (name, member.moved(memory, found.ratio))
+            for member, (name, memory) in zip(self.members, state.members, strict=True)
+        ]
+        return replace(state, members=tuple(members), typical=found.ratio * state.typical, shift=found)
 
     def _outlook(self, book: WindowState, state: SeriesState, seen_s: float, late: int) -> Outlook:
         """Forecast one window from ``late`` bins after ``seen_s``, the end of the last that was measured."""
@@ -188,15 +205,22 @@ class Ensemble:
             path = member.path(memory, seen_s, state.bin_s, ahead, state.history)
             values.append(None if path is None else max(path))
         expected = [member.expected_error_ratio for member in self.members]
-        shares = weights(values, book.score, expected, state.typical)
-        point = together(values, shares, _SMALL_RATIO * state.typical)
-        point = state.last if point is None else point
+        place = phase_of(seen_s) if self.by_the_clock else PHASES
+        shares = weights(values, book.score, book.phases[place].leanings, expected, state.typical)
+        joined = together(values, shares, _SMALL_RATIO * state.typical)
+        joined = state.last if joined is None else joined
+        lean = bias(book.phases, place)
+        floor = conformal.FLOOR_RATIO * state.typical
+        joined = max(0.0, (joined + floor) * exp(lean) - floor) if lean else joined
+        point = joined if skilled(book.score, state.typical) else state.last
         widening = sqrt(1.0 + late / book.last_bin)
         spread = self._spread(state, seen_s, book.last_bin + late)
         default = conformal.expected_offsets() if spread else conformal.cold_offsets(book.last_bin * state.bin_s)
         spread, offsets = spread or conformal.PLAIN, book.errors.offsets or default
-        quantiles = conformal.quantiles(point, offsets, conformal.FLOOR_RATIO * state.typical, widening, spread)
-        return Outlook(tuple(values), shares, point, spread, quantiles)
+        ratio = scatter_ratio(book.phases, place)
+        spread = (ratio * spread[0], ratio * spread[1])
+        quantiles = conformal.quantiles(point, offsets, floor, widening, spread)
+        return Outlook(tuple(values), shares, joined, point, spread, lean, ratio, quantiles)
 
     def _spread(self, state: SeriesState, seen_s: float, ahead: int) -> tuple[float, float] | None:
         # The prior has learned how ten-minute means scatter; shorter bins scatter more, and always alike. Counted in
@@ -205,6 +229,12 @@ class Ensemble:
             return None
         memory = dict(state.members).get(self.prior.name, ())
         return self.prior.spread(memory, seen_s, state.bin_s, ahead, state.history)
+
+
+def _basis(book: WindowState, state: SeriesState) -> ForecastBasis:
+    if not book.errors.offsets:
+        return ForecastBasis.COLD
+    return ForecastBasis.HISTORY if skilled(book.score, state.typical) else ForecastBasis.LAST_VALUE
 
 
 def _longest(books: Sequence[WindowState]) -> int:

@@ -32,6 +32,10 @@ class ExponentialSmoothing:
         new_level = alpha * value + (1.0 - alpha) * expected
         return (new_level, beta * (new_level - level) + (1.0 - beta) * phi * trend)
 
+    def moved(self, state: MemberState, ratio: float) -> MemberState:
+        """Keep the memory: it has moved by itself."""
+        return state
+
     def path(
         self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
     ) -> tuple[float, ...] | None:

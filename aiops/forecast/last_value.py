@@ -18,6 +18,10 @@ class LastValue:
         """Keep the value."""
         return (value,)
 
+    def moved(self, state: MemberState, ratio: float) -> MemberState:
+        """Keep the memory: it has moved by itself."""
+        return state
+
     def path(
         self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
     ) -> tuple[float, ...] | None:

@@ -38,6 +38,13 @@ class Forecaster(Protocol):
         """
         ...
 
+    def moved(self, state: MemberState, ratio: float) -> MemberState:
+        """Give the memory as if all that is older than an hour had been ``ratio`` times as high.
+
+        ``learn`` follows, with a history that was moved likewise.
+        """
+        ...
+
     def path(
         self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
     ) -> Sequence[float] | None:

@@ -49,6 +49,10 @@ class PriorMember:
         told = np.stack([median, np.maximum(median - low, NARROWEST), np.maximum(high - median, NARROWEST)], axis=1)
         return (history.end_s, seen.level, seen.floor, *np.round(told, 5).ravel().tolist())
 
+    def moved(self, state: MemberState, ratio: float) -> MemberState:
+        """Keep the memory: the next look replaces it."""
+        return state
+
     def path(
         self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
     ) -> list[float] | None:

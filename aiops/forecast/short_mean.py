@@ -22,6 +22,10 @@ class ShortMean:
         # 1, 1/2, 1/3 … is the plain mean; it ends where the exponential share is reached.
         return (mean + share * (value - mean), max(share / (1.0 + share), 1.0 - exp(-bin_s / self.memory_s)))
 
+    def moved(self, state: MemberState, ratio: float) -> MemberState:
+        """Keep the memory: it has moved by itself."""
+        return state
+
     def path(
         self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
     ) -> tuple[float, ...] | None:

@@ -65,6 +65,14 @@ class WeekProfile:
         far, far_shape = keep * far + value, keep * far_shape + shape
         return (due_s, near, near_shape, far, far_shape, *curve)
 
+    def moved(self, state: MemberState, ratio: float) -> MemberState:
+        """Raise the curve, and know no level but that of the last minutes."""
+        if len(state) <= 1:
+            return state
+        due_s, near, near_shape = state[:3]
+        near_shape *= ratio
+        return (due_s, near, near_shape, near, near_shape, *[ratio * value for value in state[_HEADER:]])
+
     def path(
         self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
     ) -> list[float] | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from aiops.forecast import conformal
 from aiops.forecast.bins import DAY_S, span
-from aiops.forecast.state import Origin, Score, SeriesState, WindowState
+from aiops.forecast.state import Origin, Phase, Score, SeriesState, WindowState
+from aiops.forecast.weights import leanings
 from aiops.model.forecast import ForecastSkill, Window
 
 MOST_WINDOWS = 12
@@ -13,21 +14,27 @@ UNASKED_S = 6 * 3600.0
 """How long a window that nobody asks for is remembered."""
 LEAST_POINTS = 10
 """Fewer ended windows say nothing about skill."""
+PHASES, PHASE_S = 6, 600.0
 _HALF_LIFE_S = 2 * DAY_S
+_PHASE_HALF_LIFE_S = 4 * DAY_S
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What the ensemble expects of one window's maximum.
 
-    ``members`` are the members' own (None: no opinion), ``point`` their weighted mean, ``spread`` the unit in which
-    errors below and above it are counted, ``quantiles`` the values at ``conformal.LEVELS`` around it.
+    ``members`` are the members' own (None: no opinion), ``joined`` is their weighted mean, ``point`` what the interval
+    is around, ``spread`` the unit in which errors below and above it are counted, ``quantiles`` the values at
+    ``conformal.LEVELS``.
     """
 
     members: tuple[float | None, ...]
     weights: tuple[float, ...]
+    joined: float
     point: float
     spread: tuple[float, float]
+    bias: float
+    scatter_ratio: float
     quantiles: tuple[float, ...]
 
 
@@ -35,7 +42,13 @@ def cold(window: Window, bin_s: float, members: int) -> WindowState:
     """Open the book on a window."""
     first, last = span(window, bin_s)
     nothing = (0.0,) * members
-    return WindowState(window, first, last, Score(nothing, nothing, nothing))
+    return WindowState(
+        window,
+        first,
+        last,
+        Score(nothing, nothing, nothing),
+        (Phase(nothing, nothing, nothing, nothing),) * (PHASES + 1),
+    )
 
 
 def asked_for(
@@ -67,8 +80,25 @@ def due(window: WindowState, bin_s: float, at_s: float) -> bool:
 def with_origin(window: WindowState, at_s: float, last: float, outlook: Outlook) -> WindowState:
     """Keep a forecast until its window has ended."""
     low, middle, high = (outlook.quantiles[i] for i in (conformal.LOW, conformal.MIDDLE, conformal.HIGH))
-    origin = Origin(at_s, last, outlook.members, outlook.point, low, middle, high, outlook.spread)
+    origin = Origin(
+        at_s,
+        last,
+        outlook.members,
+        outlook.joined,
+        outlook.point,
+        low,
+        middle,
+        high,
+        outlook.spread,
+        outlook.bias,
+        outlook.scatter_ratio,
+    )
     return replace(window, origins=(*window.origins, origin), made_s=at_s)
+
+
+def phase_of(at_s: float) -> int:
+    """Give the sixth of the hour in which a bin ended; what runs by the clock is alike in it."""
+    return int(at_s // PHASE_S) % PHASES
 
 
 def judged(window: WindowState, series: SeriesState, at_s: float) -> WindowState:
@@ -107,8 +137,15 @@ def _taught(window: WindowState, actual: float, series: SeriesState) -> WindowSt
     """Learn from the oldest forecast what came of it."""
     origin, apart_ratio = window.origins[0], _stride(window, series.bin_s) / window.last_bin
     since_s = 0.0 if window.judged_s is None else origin.at_s - window.judged_s
+    residual = conformal.residual(actual, origin.point, conformal.FLOOR_RATIO * series.typical, origin.spread)
+    bias = origin.bias + conformal.residual(actual, origin.joined, conformal.FLOOR_RATIO * series.typical)
+    phases, place = list(window.phases), phase_of(origin.at_s)
+    for i in (place, PHASES):
+        phases[i] = _phase(phases[i], origin, actual, bias, abs(residual) * origin.scatter_ratio, min(1.0, apart_ratio))
+    phases[place] = replace(phases[place], leanings=leanings(phases[place], phases[PHASES], series.typical))
     return replace(
         window,
+        phases=tuple(phases),
         score=_scored(
             window.score,
             origin,
@@ -118,7 +155,7 @@ def _taught(window: WindowState, actual: float, series: SeriesState) -> WindowSt
         ),
         errors=conformal.learn(
             window.errors,
-            conformal.residual(actual, origin.point, conformal.FLOOR_RATIO * series.typical, origin.spread),
+            residual,
             below_low=_exceeds(origin.low, actual),
             above_high=_exceeds(actual, origin.high),
             apart_ratio=apart_ratio,
@@ -142,11 +179,30 @@ def _scored(score: Score, origin: Origin, actual: float, keep: float, apart: flo
         last_errors=tuple([keep * old + last_error * has for old, has in zip(score.last_errors, told, strict=True)]),
         windows=tuple([keep * old + apart * has for old, has in zip(score.windows, told, strict=True)]),
         error=keep * score.error + abs(actual - origin.middle),
+        joined_error=keep * score.joined_error + abs(actual - origin.joined),
         last_error=keep * score.last_error + last_error,
         actual=keep * score.actual + actual,
         covered=keep * score.covered + (not _exceeds(actual, origin.high)),
         weight=keep * score.weight + 1.0,
         points=score.points + 1,
+    )
+
+
+def _phase(phase: Phase, origin: Origin, actual: float, bias: float, scatter: float, apart: float) -> Phase:
+    since_s = 0.0 if phase.seen_s is None else origin.at_s - phase.seen_s
+    keep = 0.5 ** (since_s / _PHASE_HALF_LIFE_S)
+    last_error = abs(actual - origin.last)
+    told = [value is not None for value in origin.members]
+    errors = [0.0 if value is None else abs(actual - value) for value in origin.members]
+    return Phase(
+        errors=tuple([keep * old + new for old, new in zip(phase.errors, errors, strict=True)]),
+        last_errors=tuple([keep * old + last_error * has for old, has in zip(phase.last_errors, told, strict=True)]),
+        windows=tuple([keep * old + apart * has for old, has in zip(phase.windows, told, strict=True)]),
+        leanings=phase.leanings,
+        bias=keep * phase.bias + bias,
+        scatter=keep * phase.scatter + scatter,
+        weight=keep * phase.weight + 1.0,
+        seen_s=origin.at_s,
     )
 
 

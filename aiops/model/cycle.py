@@ -7,7 +7,7 @@ from aiops.model.capacity import Capacity
 from aiops.model.decision import Decision
 from aiops.model.demand import TokenDemand, Work
 from aiops.model.detection import Detection, Diagnosis
-from aiops.model.forecast import Forecast, ForecastSkill
+from aiops.model.forecast import DemandShift, Forecast, ForecastSkill
 from aiops.model.policy import Mode
 from aiops.model.refs import ModelRef, PoolRef
 from aiops.model.snapshot import Latency, SignalHealth
@@ -47,6 +47,8 @@ class ModelCycle:
     diagnosis: Diagnosis
     signals: tuple[SignalHealth, ...]
     blind: str = ""
+    shifts: tuple[DemandShift, ...] = ()
+    """Of the last day."""
 
 
 @dataclass(frozen=True, slots=True)

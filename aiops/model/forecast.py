@@ -32,6 +32,8 @@ class ForecastBasis(StrEnum):
     """No point has been seen: nothing is forecast, and nobody may plan on it."""
     COLD = "cold"
     """Too short a history to know the errors: the interval is a wide default."""
+    LAST_VALUE = "last_value"
+    """The forecasters were worse than repeating the last value lately, so that is told; the interval is calibrated."""
     HISTORY = "history"
     """The interval is calibrated on the forecaster's own trailing errors."""
 
@@ -58,6 +60,39 @@ class Forecast:
             return None
         levels = [point for point, _ in self.quantiles]
         return interpolate(min(max(level, levels[0]), levels[-1]), levels, [value for _, value in self.quantiles])
+
+
+class ShiftKind(StrEnum):
+    """What about demand moved to another level."""
+
+    LEVEL = "level"
+    """Requests."""
+    TOKENS_PER_REQUEST = "tokens_per_request"
+    MIX = "mix"
+    """Output tokens against input tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemandShift:
+    """Demand became ``ratio`` times what it was from ``since`` on; the forecast took its past over to that level."""
+
+    kind: ShiftKind
+    ratio: float
+    since: datetime
+    noticed_at: datetime
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for people."""
+        moved = {
+            ShiftKind.LEVEL: "requests moved to",
+            ShiftKind.TOKENS_PER_REQUEST: "tokens a request moved to",
+            ShiftKind.MIX: "output tokens against input tokens moved to",
+        }[self.kind]
+        return (
+            f"{moved} {self.ratio:.2g} times their level at {self.since:%d %b %H:%M} UTC; "
+            "the forecast keeps the shape of the day and forgets the old level"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from aiops.plan.capacity import capacity_of
 from aiops.plan.guards import in_force, limit_step, stabilize
 from aiops.plan.learn import down_window, lead_time_of, profiles_of, up_window, work_series
 from aiops.plan.needs import RoleNeed, backlog_work, event_inputs, find, inputs_of, role_need, skill_input, why_not
+from aiops.plan.shifts import demand_shifts
 from aiops.plan.sizing import PoolNeed, size
 from aiops.plan.state import ModelMemory, State
 from aiops.plan.work import replica_rate, shape_of, work_of
@@ -59,6 +60,7 @@ def _decide_model(snapshot: Snapshot, state: State, policy: ScalingPolicy, polic
         diagnosis=diagnose(policy.ref, memory.detections) if memory.detections else Diagnosis(policy.ref),
         signals=model.signals,
         blind=model.blind,
+        shifts=demand_shifts(memory, snapshot.at),
     )
 
 

@@ -141,7 +141,11 @@ def skill_input(ahead: Forecast | None, skills: Sequence[ForecastSkill]) -> tupl
     skill_ratio = next(known, None)
     if skill_ratio is None:
         return (Input("skill of the forecast at the lead time", None, "ratio", Provenance.MISSING),)
-    name = "skill of the forecast at the lead time" + (": none" if skill_ratio < 0.0 else "")
+    name = "skill of the forecast at the lead time"
+    if ahead.basis is ForecastBasis.LAST_VALUE:
+        name += ": none, so it is the last value"
+    elif skill_ratio < 0.0:
+        name += ": none"
     return (Input(name, skill_ratio, "ratio", Provenance.MEASURED),)
 
 

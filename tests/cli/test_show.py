@@ -3,7 +3,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from aiops.cli.show import explanation
-from aiops.model.forecast import ForecastSkill, Window
+from aiops.model.forecast import DemandShift, ForecastBasis, ForecastSkill, ShiftKind, Window
 from tests.act import evidence
 
 NEAR = Window(600, 600)
@@ -27,6 +27,24 @@ def test_an_explanation_shows_what_the_forecaster_knows_of_itself() -> None:
 def test_an_explanation_says_where_the_forecast_has_no_skill() -> None:
     text = told(ForecastSkill("req_per_s", NEAR, 0.3, -0.25, 0.91, 48))
     assert "the forecast of req_per_s at 600 s has no skill: its error was 1.25 times that of repeating" in text
+
+
+def test_an_explanation_says_where_the_last_value_is_told_and_what_shifted() -> None:
+    seen = evidence.cycle()
+    (first, *others) = seen.models[0].forecasts
+    noon = seen.at.replace(hour=12, minute=30)
+    fallen = replace(
+        seen.models[0],
+        forecasts=(replace(first, basis=ForecastBasis.LAST_VALUE), *others),
+        shifts=(DemandShift(ShiftKind.TOKENS_PER_REQUEST, 20.0, noon, noon),),
+    )
+    out = Console(width=200)
+    with out.capture() as captured:
+        out.print(explanation(fallen, seen.at))
+
+    assert f"the forecasters of {first.series} at" in captured.get()
+    assert "tokens a request moved to 20 times their level at" in captured.get()
+    assert "12:30 UTC" in captured.get()
 
 
 def test_what_was_not_judged_yet_is_left_empty() -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from aiops import forecast
 from aiops.forecast import MEMBERS, SeriesState
 from aiops.forecast.ensemble import Ensemble
+from aiops.forecast.history import History
 from aiops.forecast.last_value import LastValue
+from aiops.forecast.member import MemberState
 from aiops.model.codec import decode, encode
 from aiops.model.forecast import Forecast, ForecastBasis, Window
 
@@ -281,3 +283,58 @@ def test_a_state_stays_small() -> None:
     ends = [START_S + i * MINUTE for i in range(1, len(values) + 1)]
 
     assert len(encode(forecast.learn_history(forecast.empty_series(MINUTE), ends, values, windows))) < 100_000
+
+
+class _Stubborn:
+    """A member that always says 100, and is expected to be good."""
+
+    name, expected_error_ratio, catches_up = "stubborn", 0.5, False
+
+    def learn(self, state: MemberState, value: float, at_s: float, bin_s: float, history: History) -> MemberState:
+        return (100.0,)
+
+    def moved(self, state: MemberState, ratio: float) -> MemberState:
+        return state
+
+    def path(
+        self, state: MemberState, at_s: float, bin_s: float, ahead: tuple[int, ...], history: History
+    ) -> tuple[float, ...] | None:
+        return state * len(ahead) if state else None
+
+
+def test_members_without_skill_give_way_to_the_last_value_until_they_have_it_again() -> None:
+    one = Ensemble((_Stubborn(),))
+
+    def told(values: Sequence[float]) -> Forecast:
+        state = forecast.empty_series(MINUTE)
+        for i, value in enumerate(values, 1):
+            state = one.learn(state, START_S + i * MINUTE, value, (POINT,))
+        (answer,) = one.predict(state, "input", at(state), (POINT,))
+        return answer
+
+    wrong = [200.0 + i % 3 for i in range(1200)]
+    fallen, back = told(wrong), told(wrong + noisy(5 * 1440))
+
+    assert (fallen.basis, fallen.weights) == (ForecastBasis.LAST_VALUE, (("last_value", 1.0),))
+    assert fallen.quantile(0.5) == pytest.approx(201.0, rel=0.05)
+    assert (back.basis, back.weights) == (ForecastBasis.HISTORY, (("stubborn", 1.0),))
+
+
+def test_what_runs_by_the_clock_is_covered_at_each_minute_of_the_hour() -> None:
+    """A batch that starts on the hour, of a size that nobody knows before: only forecasts across it are wide."""
+    random = np.random.default_rng(5)
+    values = [
+        float(20.0 * random.lognormal(0.0, 0.05) + (size if minute < 10 else 0.0))
+        for size in random.lognormal(4.0, 1.0, 14 * 24)
+        for minute in range(0, 60, 10)
+    ]
+    state, window = forecast.empty_series(600.0), Window(600.0, 600.0)
+    (answer,) = forecast.predict(state, "input", at(state), (window,))
+    covered: dict[int, list[bool]] = {minute: [] for minute in range(6)}
+    for i, value in enumerate(values):
+        if i > len(values) // 2:
+            covered[i % 6].append(value <= (answer.quantile(0.9) or 0.0))
+        state = forecast.learn(state, START_S + (i + 1) * 600.0, value, (window,))
+        (answer,) = forecast.predict(state, "input", at(state), (window,))
+
+    assert {minute for minute, hits in covered.items() if not 0.8 <= np.mean(hits) <= 0.98} == set()
