@@ -38,6 +38,7 @@ from aiops.forecast.scoring import (
 from aiops.forecast.state import SeriesState
 from aiops.model.forecast import Window
 from aiops.model.quantity import format_duration
+from aiops.observe.forecasters import installed_forecasters
 from aiops.observe.prior_file import shipped_prior
 
 _COLUMNS = ("origin_s", "target_s", "series", *(f"q{round(100 * level):02d}" for level in LEVELS))
@@ -118,7 +119,7 @@ def score(
     with telling(as_json):
         began = time.perf_counter()
         with failing(f"cannot read {prior}"):
-            ours = ensemble(decode(prior.read_bytes()) if prior else shipped_prior())
+            ours = ensemble(decode(prior.read_bytes()) if prior else shipped_prior(), installed_forecasters())
         with failing(f"cannot read {demand}"):
             read = read_demand(demand)
             at_s = origins(read.times_s[0], read.times_s[-1], every_s, start)

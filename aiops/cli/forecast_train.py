@@ -11,9 +11,9 @@ import typer
 from numpy.typing import NDArray
 
 from aiops.cli.shell import CommandError, err, failing, whole
-from aiops.forecast.history import SLOT_S
 from aiops.forecast.prior_codec import encode
 from aiops.forecast.training import Effort, train
+from aiops.model.forecaster import SLOT_S
 
 HELD_BACK = (3, 2)
 """Clients whose number leaves 2 when divided by 3 are held back: for scoring, nothing is trained on them."""

@@ -11,11 +11,12 @@ from aiops.forecast.ensemble import Ensemble
 from aiops.forecast.exponential_smoothing import ExponentialSmoothing
 from aiops.forecast.history import empty_history
 from aiops.forecast.last_value import LastValue
-from aiops.forecast.member import Forecaster
+from aiops.forecast.plugged import Plugged
 from aiops.forecast.prior import PriorMember
 from aiops.forecast.short_mean import ShortMean
 from aiops.forecast.state import SeriesState
 from aiops.forecast.week_profile import WeekProfile
+from aiops.model.forecaster import Forecaster
 from aiops.model.prior import Prior
 
 MEMBERS: tuple[Forecaster, ...] = (
@@ -28,12 +29,13 @@ MEMBERS: tuple[Forecaster, ...] = (
 
 
 @lru_cache(maxsize=8)
-def ensemble(prior: Prior | None = None) -> Ensemble:
-    """Give the ensemble of all members, with a prior's where there is one; the same one for the same prior."""
+def ensemble(prior: Prior | None = None, others: tuple[Forecaster, ...] = ()) -> Ensemble:
+    """Give the ensemble of all members, with a prior's where there is one, and of ``others``; the same for the same."""
+    plugged = tuple(Plugged(other) for other in others)
     if prior is None:
-        return Ensemble(MEMBERS)
+        return Ensemble((*MEMBERS, *plugged))
     member = PriorMember(prior)
-    return Ensemble((*MEMBERS, member), member)
+    return Ensemble((*MEMBERS, member, *plugged), member)
 
 
 _ensemble = ensemble()

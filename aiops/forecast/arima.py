@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiops.forecast.bins import DAY_S
-from aiops.forecast.history import MOST_SLOTS, History
-from aiops.forecast.member import MemberState
+from aiops.forecast.history import MOST_SLOTS
 from aiops.forecast.week_profile import OFFSET_RATIO, day_shape
+from aiops.model.forecaster import History, MemberState
 
 Order = tuple[int, int, int]
 Vector = NDArray[np.float64]

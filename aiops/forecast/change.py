@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiops.forecast.bins import DAY_S
-from aiops.forecast.history import History
 from aiops.forecast.week_profile import OFFSET_RATIO
+from aiops.model.forecaster import History
 
 Vector = NDArray[np.float64]
 

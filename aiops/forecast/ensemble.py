@@ -11,12 +11,12 @@ from aiops.forecast.bins import DAY_S, grid, span
 from aiops.forecast.change import Shift, rescaled, shift
 from aiops.forecast.history import with_bin
 from aiops.forecast.last_value import LastValue
-from aiops.forecast.member import Forecaster
 from aiops.forecast.prior import PriorMember
 from aiops.forecast.state import SeriesState, WindowState
 from aiops.forecast.weights import bias, scatter_ratio, skilled, together, weights
 from aiops.forecast.windows import PHASES, Outlook, asked_for, cold, due, judged, phase_of, skill, with_origin
 from aiops.model.forecast import Forecast, ForecastBasis, ForecastSkill, Window
+from aiops.model.forecaster import Forecaster
 
 LARGEST = 1e18
 """A larger value, as a negative one, is nonsense and counts as a gap."""

@@ -1,32 +1,11 @@
 """The past of a series in slots of ten minutes, shared by the members that look further back than their own memory."""
 
-from dataclasses import dataclass
 from math import floor
 
-SLOT_S = 600.0
+from aiops.model.forecaster import SLOT_S, History
+
 MOST_SLOTS = 15 * 144
 """Fifteen days of slots: two weeks and a day."""
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """The means of the last slots, oldest first; a slot without a value is None.
-
-    Slots are ``slot_s`` seconds long (ten minutes, or a bin where bins are longer) and end ``offset_s`` seconds after
-    whole multiples of that since the Unix epoch; ``end_s`` is the end of the last closed one. ``open_sum`` and
-    ``open_count`` are those of the slot under way.
-    """
-
-    slot_s: float = SLOT_S
-    offset_s: float = 0.0
-    end_s: float | None = None
-    values: tuple[float | None, ...] = ()
-    open_sum: float = 0.0
-    open_count: int = 0
-
-    def closed_at(self, at_s: float, bin_s: float) -> bool:
-        """Say whether the bin that ended at ``at_s`` closed a slot."""
-        return self.end_s is not None and abs(at_s - self.end_s) <= bin_s / 2.0
 
 
 def empty_history(bin_s: float, phase: int = 0) -> History:

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from aiops.forecast.history import History
-from aiops.forecast.member import MemberState
+from aiops.model.forecaster import History, MemberState
 
 
 @dataclass(frozen=True, slots=True)

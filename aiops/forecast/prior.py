@@ -6,9 +6,8 @@ from math import exp, log
 
 import numpy as np
 
-from aiops.forecast.history import History
-from aiops.forecast.member import MemberState
 from aiops.forecast.prior_features import DAY, shape
+from aiops.model.forecaster import History, MemberState
 from aiops.model.prior import Prior
 
 NARROWEST = 0.02

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from math import exp
 
-from aiops.forecast.history import History
-from aiops.forecast.member import MemberState
+from aiops.model.forecaster import History, MemberState
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 
 from aiops.forecast.change import Shift
 from aiops.forecast.conformal import Errors
-from aiops.forecast.history import History
-from aiops.forecast.member import MemberState
 from aiops.model.forecast import Window
+from aiops.model.forecaster import History, MemberState
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiops.forecast.bins import DAY_S
-from aiops.forecast.history import History
-from aiops.forecast.member import MemberState
+from aiops.model.forecaster import History, MemberState
 
 Vector = NDArray[np.float64]
 

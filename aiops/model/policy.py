@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from aiops.model.calendar import Event
+from aiops.model.forecaster import Forecaster
 from aiops.model.policy_part import Duration as Duration  # noqa: PLC0414  # it is read from here too
 from aiops.model.policy_part import PolicyPart
 from aiops.model.policy_part import PositiveDuration as PositiveDuration  # noqa: PLC0414
@@ -348,6 +349,8 @@ class PolicySet:
     variants: dict[str, Variant] = field(default_factory=dict)
     prior: Prior | None = field(default=None, compare=False)
     """What is known of demand in general; without it the forecast learns from the series alone."""
+    forecasters: tuple[Forecaster, ...] = field(default=(), compare=False)
+    """Members that other packages bring along."""
 
     def policy(self, ref: ModelRef) -> ScalingPolicy | None:
         """Find a model's policy; None where nobody wrote one."""

@@ -8,6 +8,7 @@ from typing import Any
 from aiops.model.policy import PolicyFile, PolicySet, ScalingPolicy, Variant, VariantSpec
 from aiops.model.profile import CapacityProfile
 from aiops.observe.file_schema import check, nearest
+from aiops.observe.forecasters import ForecasterError, installed_forecasters
 from aiops.observe.marked_yaml import Document, KeyPath, Mark, Problem, read_documents
 from aiops.observe.packaged import packaged
 from aiops.observe.prior_file import shipped_prior
@@ -84,6 +85,10 @@ class _Reading:
         for file in files:
             self._read_file(file)
         self._compare()
+        try:
+            self._forecasters = installed_forecasters()
+        except ForecasterError as error:
+            self._problems.append(Problem(Path("installed packages"), str(error)))
         if not self._policies and not self._problems:
             self._problems.append(Problem(files[0], "only variants are here; a policy needs metadata and spec"))
 
@@ -93,9 +98,8 @@ class _Reading:
                 sorted(self._problems, key=lambda problem: (str(problem.file), problem.mark or Mark(0, 0)))
             )
         policies = sorted((policy for policy, _ in self._policies), key=lambda p: (-p.spec.priority, p.metadata.name))
-        return PolicySet(
-            tuple(policies), {name: variant for name, (variant, _) in self._variants.items()}, shipped_prior()
-        )
+        variants = {name: variant for name, (variant, _) in self._variants.items()}
+        return PolicySet(tuple(policies), variants, shipped_prior(), self._forecasters)
 
     def _read_file(self, file: Path) -> None:
         self.stamps[file] = _stamp(file)

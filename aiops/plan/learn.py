@@ -106,7 +106,7 @@ def _with_history(
         first = 0 if begun.end_s is None else bisect_right(history.ends_s, begun.end_s)
         ends_s = history.ends_s[first:]
         taught = ordinary(values[name][first:], ends_s, BIN_S, policy.spec.calendar)
-        learned = ensemble(policies.prior).learn_history(begun, ends_s, taught, windows[name])
+        learned = ensemble(policies.prior, policies.forecasters).learn_history(begun, ends_s, taught, windows[name])
         series.append(SeriesMemory(name, learned, open_values.get(name)))
     return _predicted(replace(memory, series=tuple(series)), windows, at, policy, policies)
 
@@ -120,7 +120,7 @@ def _closed(
     memory: ModelMemory, windows: dict[str, tuple[Window, ...]], policy: ScalingPolicy, policies: PolicySet
 ) -> tuple[SeriesMemory, ...]:
     """Close the open bin with the last value that was seen in it."""
-    learn = ensemble(policies.prior).learn
+    learn = ensemble(policies.prior, policies.forecasters).learn
     end_s = (memory.bin_start_s or 0.0) + BIN_S
     closed = []
     for entry in memory.series:
@@ -199,7 +199,7 @@ def _predicted(
     policy: ScalingPolicy,
     policies: PolicySet,
 ) -> ModelMemory:
-    forecaster = ensemble(policies.prior)
+    forecaster = ensemble(policies.prior, policies.forecasters)
     forecasts = tuple(
         with_events(forecast, policy.spec.calendar)
         for entry in memory.series

@@ -6,8 +6,8 @@ import pytest
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 from aiops.forecast.arima import ARMA, DIFFERENCED, Arima, Order
-from aiops.forecast.history import History, empty_history, with_bin
-from aiops.forecast.member import MemberState
+from aiops.forecast.history import empty_history, with_bin
+from aiops.model.forecaster import History, MemberState
 
 SLOT, MINUTE, DAY_SLOTS = 600.0, 60.0, 144
 AHEAD = (1, 2, 3, 6, 36, 144)

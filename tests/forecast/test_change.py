@@ -9,9 +9,10 @@ import pytest
 from aiops.forecast import MEMBERS, Forecaster, empty_series, ensemble
 from aiops.forecast.change import rescaled, shift
 from aiops.forecast.ensemble import Ensemble
-from aiops.forecast.history import History, empty_history, with_bin
+from aiops.forecast.history import empty_history, with_bin
 from aiops.forecast.state import SeriesState
 from aiops.model.forecast import Window
+from aiops.model.forecaster import History
 
 BIN_S, DAY = 600.0, 144
 START_S = 1_699_747_200.0  # Sunday midnight, 12 November 2023

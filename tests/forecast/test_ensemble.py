@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from aiops import forecast
 from aiops.forecast import MEMBERS, SeriesState
 from aiops.forecast.ensemble import Ensemble
-from aiops.forecast.history import History
 from aiops.forecast.last_value import LastValue
-from aiops.forecast.member import MemberState
 from aiops.model.codec import decode, encode
 from aiops.model.forecast import Forecast, ForecastBasis, Window
+from aiops.model.forecaster import History, MemberState
 
 MINUTE = 60.0
 START_S = 1_699_920_000.0  # midnight, 14 November 2023

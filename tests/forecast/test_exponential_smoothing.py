@@ -3,7 +3,7 @@ import pytest
 from statsmodels.tsa.holtwinters import ExponentialSmoothing as Reference
 
 from aiops.forecast.exponential_smoothing import ExponentialSmoothing
-from aiops.forecast.history import History
+from aiops.model.forecaster import History
 
 
 @pytest.mark.parametrize("bin_s", [60.0, 600.0])

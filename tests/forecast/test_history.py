@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiops.forecast.history import MOST_SLOTS, SLOT_S, History, empty_history, with_bin
+from aiops.forecast.history import MOST_SLOTS, empty_history, with_bin
+from aiops.model.forecaster import SLOT_S, History
 
 MINUTE = 60.0
 

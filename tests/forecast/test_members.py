@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiops.forecast import MEMBERS, Forecaster
-from aiops.forecast.history import History, empty_history, with_bin
-from aiops.forecast.member import MemberState
+from aiops.forecast.history import empty_history, with_bin
 from aiops.forecast.prior import PriorMember
+from aiops.model.forecaster import History, MemberState
 from aiops.observe.prior_file import shipped_prior
 
 MINUTE, DAY = 60.0, 1440

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from aiops.forecast.history import History, empty_history, with_bin
-from aiops.forecast.member import MemberState
+from aiops.forecast.history import empty_history, with_bin
 from aiops.forecast.week_profile import WeekProfile, day_shape, week_departures
+from aiops.model.forecaster import History, MemberState
 
 SLOT, SLOTS = 600.0, 144
 Known = tuple[MemberState, History]

@@ -1,12 +1,34 @@
-"""What one forecaster of the ensemble is."""
+"""What one forecaster of the ensemble is, ours or one that somebody else wrote, and the past that all of them share."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from aiops.forecast.history import History
+SLOT_S = 600.0
 
 MemberState = tuple[float, ...]
 """All that a member remembers of one series: a flat, bounded tuple; empty before the first value."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The means of the last slots, oldest first; a slot without a value is None.
+
+    Slots are ``slot_s`` seconds long (ten minutes, or a bin where bins are longer) and end ``offset_s`` seconds after
+    whole multiples of that since the Unix epoch; ``end_s`` is the end of the last closed one. ``open_sum`` and
+    ``open_count`` are those of the slot under way.
+    """
+
+    slot_s: float = SLOT_S
+    offset_s: float = 0.0
+    end_s: float | None = None
+    values: tuple[float | None, ...] = ()
+    open_sum: float = 0.0
+    open_count: int = 0
+
+    def closed_at(self, at_s: float, bin_s: float) -> bool:
+        """Say whether the bin that ended at ``at_s`` closed a slot."""
+        return self.end_s is not None and abs(at_s - self.end_s) <= bin_s / 2.0
 
 
 class Forecaster(Protocol):
