@@ -59,7 +59,7 @@ def test_an_installed_forecaster_is_a_member_like_any_other(install: Callable[..
     [
         pytest.param("1 / 0", "brought:Seven", "ZeroDivisionError", id="a module that fails"),
         pytest.param(GOOD, "brought:Eight", "AttributeError", id="a name that is not there"),
-        pytest.param("class Seven: name = 'x'", "brought:Seven", "AttributeError", id="no forecaster"),
+        pytest.param("class Seven: name = 'x'", "brought:Seven", "no Forecaster", id="no forecaster"),
         pytest.param(GOOD.replace("def path", "def walk"), "brought:Seven", "no Forecaster", id="a part missing"),
         pytest.param(GOOD.replace('"seven"', '"arima"'), "brought:Seven", "'arima' is taken", id="a name of ours"),
     ],
