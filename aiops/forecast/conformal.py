@@ -87,11 +87,14 @@ def quantiles(
     if widening > 1.0:
         middle = offsets[MIDDLE]
         offsets = [middle + widening * (offset - middle) for offset in offsets]
-    offsets = [min(max(offset * spread[offset > 0.0], -WIDEST), WIDEST) for offset in offsets]
+    down, up = spread
     values = []
-    highest = 0.0
+    highest, raised = 0.0, point + floor
     for offset in offsets:
-        value = (point + floor) * exp(offset) - floor if offset else point
+        if offset > 0.0:
+            value = raised * exp(min(offset * up, WIDEST)) - floor
+        else:
+            value = raised * exp(max(offset * down, -WIDEST)) - floor if offset else point
         highest = max(highest, value)
         values.append(highest)
     return tuple(values)

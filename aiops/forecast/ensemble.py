@@ -12,8 +12,8 @@ from aiops.forecast.change import Shift, rescaled, shift
 from aiops.forecast.history import with_bin
 from aiops.forecast.last_value import LastValue
 from aiops.forecast.prior import PriorMember
-from aiops.forecast.state import SeriesState, WindowState
-from aiops.forecast.weights import bias, scatter_ratio, skilled, together, weights
+from aiops.forecast.state import SeriesState, Standing, WindowState
+from aiops.forecast.weights import bias, log_ratios, scatter_ratio, skilled, together, weights
 from aiops.forecast.windows import PHASES, Outlook, asked_for, cold, due, judged, phase_of, skill, with_origin
 from aiops.model.forecast import Forecast, ForecastBasis, ForecastSkill, Window
 from aiops.model.forecaster import Forecaster
@@ -38,6 +38,10 @@ class Ensemble:
     """The member that tells how sure it is; errors are then counted in what it expects of them."""
     by_the_clock: bool = True
     """Whether errors are also told apart by the sixth of the hour in which a forecast is made."""
+
+    @property
+    def _expected(self) -> tuple[float, ...]:
+        return tuple([member.expected_error_ratio for member in self.members])
 
     def learn(
         self,
@@ -71,7 +75,7 @@ class Ensemble:
         new = self._remembered(state, at_s, value, _longest(books), censored, whole=whole)
         if new is state:
             return state
-        books = tuple([judged(book, new, at_s) for book in books])
+        books = tuple([self._ranked(judged(book, new, at_s), at_s, new.typical) for book in books])
         if new.seen_s == at_s and not censored:
             books = tuple(
                 [
@@ -128,7 +132,7 @@ class Ensemble:
             if outlook.point != outlook.joined:
                 counted = [(LastValue().name, 1.0)]
             quantiles = tuple(zip(conformal.LEVELS, outlook.quantiles, strict=True))
-            forecasts.append(Forecast(series, made_at, window, quantiles, tuple(counted), _basis(book, state)))
+            forecasts.append(Forecast(series, made_at, window, quantiles, tuple(counted), _basis(book, outlook)))
         return tuple(forecasts)
 
     def skills(self, state: SeriesState, series: str) -> tuple[ForecastSkill, ...]:
@@ -204,23 +208,39 @@ class Ensemble:
         for member, (_, memory) in zip(self.members, state.members, strict=True):
             path = member.path(memory, seen_s, state.bin_s, ahead, state.history)
             values.append(None if path is None else max(path))
-        expected = [member.expected_error_ratio for member in self.members]
-        place = phase_of(seen_s) if self.by_the_clock else PHASES
-        shares = weights(values, book.score, book.phases[place].leanings, expected, state.typical)
+        standing = self._standing_at(book, seen_s, state.typical)
+        shares = weights(values, standing.logs)
         joined = together(values, shares, _SMALL_RATIO * state.typical)
         joined = state.last if joined is None else joined
-        lean = bias(book.phases, place)
         floor = conformal.FLOOR_RATIO * state.typical
-        joined = max(0.0, (joined + floor) * exp(lean) - floor) if lean else joined
-        point = joined if skilled(book.score, state.typical) else state.last
-        widening = sqrt(1.0 + late / book.last_bin)
+        if standing.bias:
+            joined = max(0.0, (joined + floor) * exp(standing.bias) - floor)
+        point = joined if standing.skilled else state.last
         spread = self._spread(state, seen_s, book.last_bin + late)
-        default = conformal.expected_offsets() if spread else conformal.cold_offsets(book.last_bin * state.bin_s)
-        spread, offsets = spread or conformal.PLAIN, book.errors.offsets or default
-        ratio = scatter_ratio(book.phases, place)
-        spread = (ratio * spread[0], ratio * spread[1])
-        quantiles = conformal.quantiles(point, offsets, floor, widening, spread)
-        return Outlook(tuple(values), shares, joined, point, spread, lean, ratio, quantiles)
+        offsets = book.errors.offsets
+        if not offsets:
+            offsets = conformal.expected_offsets() if spread else conformal.cold_offsets(book.last_bin * state.bin_s)
+        down, up = spread or conformal.PLAIN
+        unit = (standing.scatter_ratio * down, standing.scatter_ratio * up)
+        quantiles = conformal.quantiles(point, offsets, floor, sqrt(1.0 + late / book.last_bin), unit)
+        return Outlook(tuple(values), shares, joined, point, unit, standing.bias, standing.scatter_ratio, quantiles)
+
+    def _ranked(self, book: WindowState, at_s: float, typical: float) -> WindowState:
+        standing = self._standing_at(book, at_s, typical)
+        return book if standing is book.standing else replace(book, standing=standing)
+
+    def _standing_at(self, book: WindowState, at_s: float, typical: float) -> Standing:
+        """Give what the scores of a window come to at a time of the hour; the one that is kept, as long as it holds."""
+        place = phase_of(at_s) if self.by_the_clock else PHASES
+        if book.standing is not None and book.standing.place == place:
+            return book.standing
+        return Standing(
+            place,
+            log_ratios(book.score, book.phases[place].leanings, self._expected, typical),
+            bias(book.phases, place),
+            scatter_ratio(book.phases, place),
+            skilled(book.score, typical),
+        )
 
     def _spread(self, state: SeriesState, seen_s: float, ahead: int) -> tuple[float, float] | None:
         # The prior has learned how ten-minute means scatter; shorter bins scatter more, and always alike. Counted in
@@ -231,10 +251,10 @@ class Ensemble:
         return self.prior.spread(memory, seen_s, state.bin_s, ahead, state.history)
 
 
-def _basis(book: WindowState, state: SeriesState) -> ForecastBasis:
+def _basis(book: WindowState, outlook: Outlook) -> ForecastBasis:
     if not book.errors.offsets:
         return ForecastBasis.COLD
-    return ForecastBasis.HISTORY if skilled(book.score, state.typical) else ForecastBasis.LAST_VALUE
+    return ForecastBasis.HISTORY if outlook.point == outlook.joined else ForecastBasis.LAST_VALUE
 
 
 def _longest(books: Sequence[WindowState]) -> int:

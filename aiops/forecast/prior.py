@@ -1,7 +1,9 @@
 """The pretrained prior as a member: how series of this shape went on, and how surely."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, log
 
 import numpy as np
@@ -78,16 +80,11 @@ class PriorMember:
 
     def _read(self, state: MemberState, column: int, slots: Sequence[float]) -> list[float]:
         """Read a column between its horizons, evenly in their logarithm; the ends hold."""
-        horizons, values = self.prior.horizons, state[_HEADER + column :: 3]
+        values = state[_HEADER + column :: 3]
         found = []
         for slot in slots:
-            place = next((i for i, horizon in enumerate(horizons) if horizon >= slot), len(horizons))
-            if place in (0, len(horizons)):
-                found.append(values[min(place, len(horizons) - 1)])
-                continue
-            low, high = horizons[place - 1], horizons[place]
-            share = log(slot / low) / log(high / low)
-            found.append((1.0 - share) * values[place - 1] + share * values[place])
+            low, share = _place(self.prior.horizons, round(slot, 6))
+            found.append((1.0 - share) * values[low] + share * values[low + 1] if share else values[low])
         return found
 
     def _fresh(self, state: MemberState, history: History, bin_s: float) -> float:
@@ -101,3 +98,13 @@ class PriorMember:
             return 0.0
         share = min(1.0, history.open_count * bin_s / history.slot_s)
         return _FRESH_RATIO * share * log(seen / expected)
+
+
+@lru_cache(maxsize=65_536)
+def _place(horizons: tuple[int, ...], slot: float) -> tuple[int, float]:
+    """Give the horizon at or before a slot, and how far, in logarithms, the slot is on the way to the next."""
+    after = bisect_left(horizons, slot)
+    if after in (0, len(horizons)) or horizons[after] == slot:
+        return min(after, len(horizons) - 1), 0.0
+    low, high = horizons[after - 1], horizons[after]
+    return after - 1, log(slot / low) / log(high / low)

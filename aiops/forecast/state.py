@@ -74,6 +74,21 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What the scores of a window come to for forecasts made in one sixth of the hour, ``place``.
+
+    ``logs`` are the members' error ratios (:func:`aiops.forecast.weights.log_ratios`); ``bias`` is added to the log of
+    what they say together, ``scatter_ratio`` multiplies the spread; ``skilled`` says whether they count at all.
+    """
+
+    place: int
+    logs: tuple[float, ...]
+    bias: float
+    scatter_ratio: float
+    skilled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WindowState:
     """What is known about forecasting one window; windows that cover the same bins are one.
 
@@ -87,6 +102,8 @@ class WindowState:
     score: Score
     phases: tuple[Phase, ...]
     """Those of the sixths of the hour, and last that of the whole hour."""
+    standing: Standing | None = None
+    """None where it is to be drawn anew: after each forecast that was judged."""
     errors: Errors = field(default_factory=Errors)
     origins: tuple[Origin, ...] = ()
     made_s: float | None = None

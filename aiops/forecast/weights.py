@@ -19,25 +19,27 @@ _FURTHEST = 3.0
 _TRUSTED_ERRORS = 20.0
 
 
-def weights(
-    values: Sequence[float | None],
-    score: Score,
-    leanings: Sequence[float],
-    expected: Sequence[float],
-    typical: float,
-) -> tuple[float, ...]:
+def log_ratios(score: Score, leanings: Sequence[float], expected: Sequence[float], typical: float) -> tuple[float, ...]:
+    """Give the logs of the members' error ratios: error ÷ that of the last value on the same windows.
+
+    Each is drawn towards that of the ``expected`` one the more, the fewer windows have ended. What it leans to in this
+    phase of the hour (:func:`leanings`) is added.
+    """
+    return tuple(
+        [
+            _drawn(error, last_error, windows, ratio, typical) + leaning
+            for error, last_error, windows, ratio, leaning in zip(
+                score.errors, score.last_errors, score.windows, expected, leanings, strict=True
+            )
+        ]
+    )
+
+
+def weights(values: Sequence[float | None], logs: Sequence[float]) -> tuple[float, ...]:
     """Share 1 among the members that have an opinion: error ratio to the power −10, above a floor.
 
-    A member's error ratio is its error ÷ that of the last value on the same windows; its logarithm is drawn towards
-    that of the ``expected`` one the more, the fewer windows have ended. What it leans to in this
-    phase of the hour (:func:`leanings`) is added. Without any opinion all are 0.
+    ``logs`` are those of the ratios. Without any opinion all are 0.
     """
-    logs = [
-        _drawn(error, last_error, windows, ratio, typical) + leaning
-        for error, last_error, windows, ratio, leaning in zip(
-            score.errors, score.last_errors, score.windows, expected, leanings, strict=True
-        )
-    ]
     least = min([each for each, value in zip(logs, values, strict=True) if value is not None], default=0.0)
     raw = [
         0.0 if value is None else exp(-POWER * (each - least)) + FLOOR_RATIO

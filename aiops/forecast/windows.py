@@ -145,6 +145,7 @@ def _taught(window: WindowState, actual: float, series: SeriesState) -> WindowSt
     phases[place] = replace(phases[place], leanings=leanings(phases[place], phases[PHASES], series.typical))
     return replace(
         window,
+        standing=None,
         phases=tuple(phases),
         score=_scored(
             window.score,
