@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-keda check bench clean lock generate parts
+.PHONY: demo cluster test test-keda check bench clean lock generate parts
 .DELETE_ON_ERROR:
 
 .venv: requirements.lock pyproject.toml
@@ -13,6 +13,9 @@ BIN := .venv/bin
 
 demo: .venv  ## the simulated factory, the loop and the page
 	$(BIN)/aiops demo $(ARGS)
+
+cluster: .venv  ## a real Kubernetes with a living factory on its pods, until Ctrl-C (builds it first)
+	$(BIN)/python -m tests.cluster.live $(ARGS)
 
 check: .venv  ## format, lint, types, floors, generated files, rules, quick tests
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """The command aiops: a file a command."""
 
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -61,6 +62,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; whatever goes wrong is told in a sentence."""
+    # The matrices here are tiny: threads for them, read by numpy when it is imported, would only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()
     except BrokenPipeError:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from aiops.cli.cluster import ContextOption, KubeconfigOption, access_to, observer_of
 from aiops.cli.connect import (
     CaFileOption,
     JsonOption,
@@ -24,6 +25,7 @@ from aiops.model import codec
 from aiops.model.cycle import Cycle
 from aiops.model.policy import PolicySet
 from aiops.observe.history import read_history
+from aiops.observe.kubernetes import KubernetesAccess
 from aiops.observe.observer import PrometheusObserver
 from aiops.observe.prometheus import PrometheusClient, PrometheusError
 from aiops.observe.recording import RecordingError, read_recording, write_recording
@@ -45,6 +47,8 @@ def plan(
     ca_file: CaFileOption = None,
     tenant: TenantOption = None,
     matcher: MatcherOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look once, and print what every pool should have and why. Nothing is changed anywhere.
@@ -61,6 +65,8 @@ def plan(
       aiops plan --policy policies/ --prometheus http://127.0.0.1:9090 --record seen.json.gz
 
       aiops plan --policy policies/ --snapshot seen.json.gz --json
+
+      aiops plan --policy policies/ --prometheus http://127.0.0.1:9090 --kubeconfig ~/.kube/config
     """
     span, rate_window = duration(history), duration(window)
     with telling(as_json):
@@ -68,8 +74,11 @@ def plan(
         if snapshot is not None:
             recording = _replayed(snapshot, prometheus)
         else:
-            with client_for(prometheus, bearer_token_file, ca_file, tenant, matcher) as client:
-                recording = _seen(client, policies, span, rate_window)
+            with (
+                access_to(kubeconfig, context) as access,
+                client_for(prometheus, bearer_token_file, ca_file, tenant, matcher) as client,
+            ):
+                recording = _seen(client, access, policies, span, rate_window)
         if record is not None:
             _keep(record, recording)
         state = learn_snapshot(recording.state, recording.snapshot, policies)
@@ -85,10 +94,17 @@ def _replayed(path: Path, prometheus: str | None) -> Recording:
         raise CommandError(str(error)) from error
 
 
-def _seen(client: PrometheusClient, policies: PolicySet, span: timedelta, window: timedelta) -> Recording:
+def _seen(
+    client: PrometheusClient,
+    access: KubernetesAccess | None,
+    policies: PolicySet,
+    span: timedelta,
+    window: timedelta,
+) -> Recording:
     """Look once; blind is told before the history is asked for, so that it is told in time."""
     at = datetime.now(UTC)
-    seen = PrometheusObserver(client, lambda: policies, lambda: at, window=window).observe()
+    metrics = PrometheusObserver(client, lambda: policies, lambda: at, window=window)
+    seen = observer_of(access, metrics, lambda: policies, lambda: at).observe()
     if seen.blind:
         raise CommandError(seen.blind, Exit.BLIND)
     try:

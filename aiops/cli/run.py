@@ -17,6 +17,7 @@ from aiops.act.journal import Journal
 from aiops.act.log import CycleLog, set_up_log
 from aiops.act.recorder import EvidenceRecorder
 from aiops.cli.clock import WallClock
+from aiops.cli.cluster import NO_CLUSTER, ContextOption, KubeconfigOption, access_to, world_of
 from aiops.cli.connect import (
     CaFileOption,
     MatcherOption,
@@ -29,11 +30,10 @@ from aiops.cli.connect import (
     policy_failure,
 )
 from aiops.cli.shell import CommandError, telling
-from aiops.control.lead import Alone
 from aiops.control.loop import Loop, Turn
-from aiops.model.decision import Decision, Outcome
 from aiops.model.policy import Mode, PolicySet
 from aiops.observe.history import read_history
+from aiops.observe.kubernetes import KubernetesAccess
 from aiops.observe.observer import PrometheusObserver
 from aiops.observe.policies import PolicyError, PolicyWatch
 from aiops.observe.prometheus import PrometheusClient, PrometheusError
@@ -45,8 +45,6 @@ from aiops.serve.server import Server
 _SAVED_EVERY = timedelta(minutes=5)
 _MARGIN = timedelta(minutes=2)
 """What is read of the past beyond the gap, so that its bins are whole."""
-_NO_CLUSTER = "mode act writes to a cluster, and this version connects to none; set mode: observe or mode: emit"
-
 JournalOption = Annotated[
     Path | None,
     typer.Option("--journal", envvar="AIOPS_JOURNAL", help="The file with the evidence (SQLite).", show_default=False),
@@ -84,11 +82,18 @@ def run(
     ca_file: CaFileOption = None,
     tenant: TenantOption = None,
     matcher: MatcherOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    lease: Annotated[
+        str,
+        typer.Option(metavar="[NAMESPACE/]NAME", help="Of several processes, the one that holds this Lease writes."),
+    ] = "aiops",
 ) -> None:
-    """Run the loop against a Prometheus: observe and emit. It serves a page, a JSON API, /metrics and the probes.
+    """Run the loop: observe, emit, and act on a cluster. It serves a page, a JSON API, /metrics and the probes.
 
     Policies are read anew when their files change; broken ones keep the last good. SIGTERM ends the loop after the
-    cycle under way. Without sight nothing moves, and the loop goes on.
+    cycle under way. Without sight nothing moves, and the loop goes on. A cluster is connected where --kubeconfig names
+    one, and in a pod; without one, the present replicas are counted from what Prometheus knows.
 
     Exit codes: 0 ended as asked, 1 bad input, 2 wrong usage.
 
@@ -99,6 +104,8 @@ def run(
       aiops run --policy /etc/aiops/policies --prometheus https://thanos.example --bearer-token-file /var/run/token
 
       aiops run --policy policies/ --prometheus http://127.0.0.1:9090 --interval 5s --for 10m --log-format console
+
+      aiops run --policy policies/ --prometheus http://127.0.0.1:9090 --kubeconfig ~/.kube/config
     """
     beat, span, rate_window = duration(interval), duration(history), duration(window)
     end = None if stop_after is None else duration(stop_after)
@@ -107,22 +114,25 @@ def run(
         raise typer.BadParameter(f"--log-format is json or console, not {log_format!r}")
     if beat <= timedelta(0):
         raise typer.BadParameter(f"--interval {interval} is no time at all")
-    with telling(as_json=False):
-        watch = _watched(policy)
-        with client_for(prometheus, bearer_token_file, ca_file, tenant, matcher) as client:
-            wired = _Run(watch, client, beat, span, rate_window)
-            evidence = journal or default_journal()
-            wired.until_stopped(evidence, forecasts or evidence.with_suffix(".forecasts"), host, port, end, log_format)
+    with (
+        telling(as_json=False),
+        access_to(kubeconfig, context) as access,
+        client_for(prometheus, bearer_token_file, ca_file, tenant, matcher) as client,
+    ):
+        watch = _watched(policy, connected=access is not None)
+        wired = _Run(watch, client, access, lease, beat, span, rate_window)
+        evidence = journal or default_journal()
+        wired.until_stopped(evidence, forecasts or evidence.with_suffix(".forecasts"), host, port, end, log_format)
 
 
-def _watched(paths: list[Path]) -> PolicyWatch:
+def _watched(paths: list[Path], *, connected: bool) -> PolicyWatch:
     try:
         watch = PolicyWatch(paths)
     except PolicyError as error:
         raise policy_failure(error) from error
     for policy in watch.current().policies:
-        if policy.spec.mode in (Mode.ACT, Mode.ACT_UP):
-            raise CommandError(f"policy {policy.metadata.name!r}: {_NO_CLUSTER}")
+        if policy.spec.mode in (Mode.ACT, Mode.ACT_UP) and not connected:
+            raise CommandError(f"policy {policy.metadata.name!r}: {NO_CLUSTER}")
     return watch
 
 
@@ -133,22 +143,14 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-class _NoCluster:
-    """The actuator where no cluster is connected: a policy that turns to ``act`` while running is refused, aloud."""
-
-    def __init__(self, clock: WallClock) -> None:
-        self._clock = clock
-
-    def apply(self, decision: Decision) -> Outcome:
-        return Outcome(decision.pool, self._clock.now(), decision.desired or 0, applied=False, error=_NO_CLUSTER)
-
-
 @dataclass(frozen=True)
 class _Run:
     """One run of the loop, wired to the world."""
 
     watch: PolicyWatch
     client: PrometheusClient
+    access: KubernetesAccess | None
+    lease: str
     interval: timedelta
     history: timedelta
     window: timedelta
@@ -165,24 +167,31 @@ class _Run:
         kept = _kept(forecasts, policies.held(), clock.now(), self.history)
         history = _History(self.client, policies.held, self.history, clock.now, kept)
         saver = ForecastSaver(forecasts, _SAVED_EVERY)
-        loop = Loop(
-            PrometheusObserver(self.client, policies.held, clock.now, window=self.window),
-            _NoCluster(clock),
-            EvidenceRecorder(journal, emitter, log, policies.held),
-            Alone(),
-            policies.renewed,
-            prepare=history,
-            on_stage=emitter.stage,
-        )
+        metrics = PrometheusObserver(self.client, policies.held, clock.now, window=self.window)
+        told_of_lease = _Changes("the Lease is neither got nor kept")
 
         def turned(turn: Turn) -> None:
+            told_of_lease(world.problem())
             health.cycle_ended(turn.cycle)
             if history.learned is not None:
                 saver.turned(turn.state, history.learned, turn.cycle.at)
 
         server = Server(create_app(journal, emitter, health, policies.held), host=host, port=port)
         try:
-            with server, clock.on_signals():
+            with (
+                world_of(self.access, metrics, policies.held, clock.now, self.lease) as world,
+                server,
+                clock.on_signals(),
+            ):
+                loop = Loop(
+                    world.observer,
+                    world.actuator,
+                    EvidenceRecorder(journal, emitter, log, policies.held, world.elector.leads),
+                    world.elector,
+                    policies.renewed,
+                    prepare=history,
+                    on_stage=emitter.stage,
+                )
                 structlog.get_logger().info("aiops runs", page=server.url, journal=journal.name)
                 until = None if end is None else clock.now() + end
                 last = loop.run_forever(clock, kept, self.interval.total_seconds(), until=until, on_turn=turned)
@@ -193,6 +202,22 @@ class _Run:
         finally:
             journal.close()
         structlog.get_logger().info("aiops ended")
+
+
+class _Changes:
+    """Logs a problem when it changes, and once when it is over."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._told = what, ""
+
+    def __call__(self, problem: str) -> None:
+        if problem != self._told:
+            log = structlog.get_logger()
+            if problem:
+                log.warning(self._what, problem=problem)
+            else:
+                log.info(f"it is over: {self._what}")
+        self._told = problem
 
 
 class _Policies:

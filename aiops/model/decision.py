@@ -30,6 +30,12 @@ class Reason(StrEnum):
     ABOVE_MAX = "above_max"
     GPU_BUDGET = "gpu_budget"
     USD_BUDGET = "usd_budget"
+    OWNED_BY_ANOTHER_SCALER = "owned_by_another_scaler"
+    PAUSED = "paused"
+    HELD = "held"
+    CHANGED_BY_ANOTHER = "changed_by_another"
+    ROLLOUT = "rollout"
+    UNSCHEDULABLE = "unschedulable"
 
     @property
     def sentence(self) -> str:
@@ -66,6 +72,12 @@ _SENTENCES = {
     Reason.ABOVE_MAX: "The policy's maximum is lower than what is needed.",
     Reason.GPU_BUDGET: "The GPU budget is lower than what is needed.",
     Reason.USD_BUDGET: "The cost budget is lower than what is needed.",
+    Reason.OWNED_BY_ANOTHER_SCALER: "Another scaler owns the replicas of this target: they are left to it.",
+    Reason.PAUSED: "A person paused this target: its replicas stay as they are.",
+    Reason.HELD: "A person holds this target at a number of replicas.",
+    Reason.CHANGED_BY_ANOTHER: "Somebody else changed the replicas within the last hour: they stay as they are.",
+    Reason.ROLLOUT: "A rollout is under way: nothing is removed before it has ended.",
+    Reason.UNSCHEDULABLE: "Replicas that were ordered cannot be placed on any node.",
 }
 _LIMITS = frozenset(
     {
@@ -81,6 +93,12 @@ _LIMITS = frozenset(
         Reason.ABOVE_MAX,
         Reason.GPU_BUDGET,
         Reason.USD_BUDGET,
+        Reason.OWNED_BY_ANOTHER_SCALER,
+        Reason.PAUSED,
+        Reason.HELD,
+        Reason.CHANGED_BY_ANOTHER,
+        Reason.ROLLOUT,
+        Reason.UNSCHEDULABLE,
     }
 )
 

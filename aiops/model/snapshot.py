@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from aiops.model.cluster import TargetView
 from aiops.model.demand import TokenDemand
 from aiops.model.refs import ModelRef, PoolRef, Role
 
@@ -98,6 +99,8 @@ class PoolSnapshot:
     draining: int = 0
     cold_starts_s: tuple[float, ...] = ()
     """Seconds from order to ready of the starts that ended since the last look."""
+    target: TargetView | None = None
+    """What Kubernetes says of it; None where no cluster is connected."""
 
     @property
     def ready(self) -> int:

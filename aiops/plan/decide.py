@@ -16,6 +16,7 @@ from aiops.model.refs import Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 from aiops.plan.capacity import capacity_of
 from aiops.plan.guards import in_force, limit_step, stabilize
+from aiops.plan.holds import Hold, hold_of
 from aiops.plan.learn import down_window, lead_time_of, profiles_of, up_window, work_series
 from aiops.plan.needs import RoleNeed, backlog_work, event_inputs, find, inputs_of, role_need, skill_input, why_not
 from aiops.plan.shifts import demand_shifts
@@ -136,9 +137,14 @@ class _View:
             stepped, limited = limit_step(
                 stable, memory.currents, self.now_s, self.policy.spec.scale_up, self.policy.spec.scale_down
             )
+            hold = self._hold(pool)
+            bounded = stepped if hold is None else hold.clip(stepped)
             proposals.append(proposal)
-            guarded.append(stepped)
-            reasons.append((why, *((Reason.ROUTING_SKEW,) if self._skewed else ()), *held, *limited))
+            guarded.append(bounded)
+            rules = (*held, *limited) if bounded == stepped else ()
+            bound = () if hold is None or (bounded == stepped and hold.reason is Reason.ROLLOUT) else (hold.reason,)
+            skewed = (Reason.ROUTING_SKEW,) if self._skewed else ()
+            reasons.append((why, *skewed, *rules, *bound, *self._unschedulable(pool)))
         sizing = size(
             [self._pool_need(pool, count) for pool, count in zip(self.pools, guarded, strict=True)],
             self.policy.spec.ratio.decode_per_prefill,
@@ -165,8 +171,23 @@ class _View:
 
     def _pool_need(self, pool: PoolSpec, needed: int) -> PoolNeed:
         variant = self.policies.variants[pool.variant]
-        current = self._current(pool) or 0
-        return PoolNeed(needed, current, pool.min, pool.max, variant.gpus, variant.usd_per_hour)
+        current, hold = self._current(pool) or 0, self._hold(pool)
+        least, most = pool.min, pool.max
+        if hold is not None:  # a person's word, or another owner's, is above the policy's bounds
+            least, most = hold.clip(least), hold.clip(most)
+        return PoolNeed(needed, current, least, most, variant.gpus, variant.usd_per_hour)
+
+    def _hold(self, pool: PoolSpec) -> Hold | None:
+        seen = self._seen(pool)
+        memory = self.memory.pool(self.policy.pool_ref(pool))
+        return hold_of(seen.target if seen else None, memory, self.policy.spec.mode, self.now_s)
+
+    def _unschedulable(self, pool: PoolSpec) -> tuple[Reason, ...]:
+        """Tell replicas that found no node within the lead time."""
+        seen = self._seen(pool)
+        late_s = self.now_s - self.lead.p90_s
+        stuck = any(one.reason and one.ordered_at.timestamp() <= late_s for one in (seen.starting if seen else ()))
+        return (Reason.UNSCHEDULABLE,) if stuck else ()
 
     def _held(self, reason: Reason) -> tuple[Decision, ...]:
         """Hold every pool where it is; in ``emit``, where others read the number, what was asked stays asked."""

@@ -218,6 +218,9 @@ class Pool:
 
     def cling(self) -> None:
         """Tell the router which replica is stuck to, if any: a fault's before that of the affinity."""
+        if self.stuck is None and not self._setup.affinity:
+            self.fleet.stick(self.number, -1, 0.0)
+            return
         ready = self.oldest_ready()
         if self.stuck and self.stuck[0] in ready:
             self.fleet.stick(self.number, self.stuck[0].engine, self.stuck[1])
@@ -280,7 +283,7 @@ class Pool:
     def _delete(self, replicas: list[Replica], count: int, now_s: float) -> None:
         for replica in self._first_to_go(replicas)[: max(0, count)]:
             if replica.state is ReplicaState.READY:
-                self._drain(replica, now_s)
+                self._drain(replica, now_s, self._setup.grace_s)
             else:
                 self.cancelled_orders += replica.restarts == 0
                 self._remove(replica, now_s)
@@ -290,12 +293,12 @@ class Pool:
             return sorted(replicas, key=lambda replica: -int(replica.name.rsplit("-", 1)[1]))
         return first_to_go(replicas)
 
-    def _drain(self, replica: Replica, now_s: float) -> None:
+    def _drain(self, replica: Replica, now_s: float, grace_s: float) -> None:
         replica.state = ReplicaState.DRAINING
         self.fleet.close(replica.engine)
         self.cling()
         self._cluster.changed(now_s)
-        self._watch(replica, now_s, now_s + self._setup.grace_s)
+        self._watch(replica, now_s, now_s + grace_s)
 
     def _watch(self, replica: Replica, now_s: float, last_s: float) -> None:
         """Delete a draining replica if it is idle or its grace has ended, which cuts its streams; else look again."""

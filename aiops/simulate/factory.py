@@ -21,7 +21,7 @@ class Factory:
     ``profiles`` are keyed by the names that the pools give; ``objectives`` by model, the policy's defaults where one
     is missing. ``source`` replaces the load of a single model; ``shared`` tells whether its requests share content.
     The hour of ``start`` (UTC) sets where in the day the load begins. Models know nothing of each other, so they may
-    run on several ``threads``, with the same result.
+    run on several ``threads``, with the same result. ``pool_kind`` is what their pools are.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Factory:
         source: Source | None = None,
         shared: bool = False,
         threads: int = 1,
+        pool_kind: type[Pool] = Pool,
     ) -> None:
         refs = [spec.ref for spec in specs]
         if len(set(refs)) < len(refs):
@@ -44,7 +45,16 @@ class Factory:
         promised = objectives or {}
         self.start = start
         self.models = tuple(
-            ServedModel(spec, profiles, seed, start, promised.get(spec.ref, Objectives()), source=source, shared=shared)
+            ServedModel(
+                spec,
+                profiles,
+                seed,
+                start,
+                promised.get(spec.ref, Objectives()),
+                source=source,
+                shared=shared,
+                pool_kind=pool_kind,
+            )
             for spec in specs
         )
         self._now_s = 0.0

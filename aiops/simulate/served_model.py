@@ -30,7 +30,7 @@ class ServedModel:
     """A model's part of the factory. Times are seconds since the factory's start.
 
     Nothing that the fleet does changes what arrives, so two runs of a seed see the same requests. ``source`` replaces
-    the load; ``shared`` tells whether it has shared content.
+    the load; ``shared`` tells whether it has shared content. ``pool_kind`` is what its pools are.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class ServedModel:
         source: Source | None = None,
         *,
         shared: bool = False,
+        pool_kind: type[Pool] = Pool,
     ) -> None:
         self.ref = spec.ref
         self.ledger = Ledger(objectives)
@@ -66,7 +67,7 @@ class ServedModel:
         self.inventory = Inventory([node for described in spec.nodes for node in described.nodes])
         self._cluster = Cluster(self.fleet, self.inventory, self.at, self._note_change)
         self.pools = tuple(
-            Pool(_setup(spec, pool, profile, self.inventory), self._cluster, number, seed)
+            pool_kind(_setup(spec, pool, profile, self.inventory), self._cluster, number, seed)
             for number, (pool, profile) in enumerate(zip(pools, found, strict=True))
         )
         for pool, described in zip(self.pools, pools, strict=True):

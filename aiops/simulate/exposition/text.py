@@ -1,6 +1,7 @@
 """Prometheus' text format 0.0.4."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import accumulate
 from typing import Literal
 
@@ -41,8 +42,11 @@ def _sample(name: str, labels: Labels, value: float | Histogram, bound: BoundTex
         yield _line(name, labels, value)
         return
     bounds = [*(bound(each) for each in value.bounds), "+Inf"]
+    # Most lines of a page are buckets: what they share is written once.
+    before = "".join(f"{_label(key, labels[key])}," for key in sorted(labels) if key < "le")
+    after = "".join(f",{_label(key, labels[key])}" for key in sorted(labels) if key > "le")
     for upper, count in zip(bounds, accumulate(value.counts), strict=True):
-        yield _line(f"{name}_bucket", {**labels, "le": upper}, count)
+        yield f'{name}_bucket{{{before}le="{upper}"{after}}} {float(count)!r}'
     yield _line(f"{name}_count", labels, sum(value.counts))
     yield _line(f"{name}_sum", labels, value.sum)
 
@@ -50,5 +54,10 @@ def _sample(name: str, labels: Labels, value: float | Histogram, bound: BoundTex
 def _line(name: str, labels: Labels, value: float) -> str:
     if not labels:
         return f"{name} {float(value)!r}"
-    text = ",".join(f'{key}="{labels[key].translate(_ESCAPES)}"' for key in sorted(labels))
+    text = ",".join(_label(key, labels[key]) for key in sorted(labels))
     return f"{name}{{{text}}} {float(value)!r}"
+
+
+@lru_cache(maxsize=10_000)
+def _label(key: str, value: str) -> str:
+    return f'{key}="{value.translate(_ESCAPES)}"'

@@ -1,0 +1,238 @@
+"""A cluster to look at and to try things on, with a factory that serves on its pods in real time.
+
+``python -m tests.cluster.live`` starts it and tells where everything is; Ctrl-C ends it. What happens on it is up to
+who scales its Deployment: the load rises and falls whatever they do.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aiops.model.profile import CapacityProfile
+from aiops.serve.live_factory import LiveFactory
+from aiops.serve.pod_fleet import Address
+from aiops.serve.pod_watch import PodWatch
+from aiops.simulate.followed import FollowedFactory
+from aiops.simulate.spec import FactorySpec
+from tests.cluster import manifests
+from tests.cluster.build import CLUSTER, PROMETHEUS, MissingPart, build
+from tests.cluster.control_plane import BROKEN_POD, ControlPlane, control_plane
+from tests.cluster.manifests import PORT, Server
+from tests.cluster.place import Place, new_place
+from tests.cluster.scrape import PodPrometheus, pod_prometheus
+from tests.parts import wait_for
+from tests.simulate.factories import shipped_profiles
+
+ACCOUNT = "live-factory"
+ROUTER_PORT = 9091
+_STEP_S = 10.0  # from one rate of the ramp to the next
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A factory that serves on the pods of a place."""
+
+    followed: FollowedFactory
+    serving: LiveFactory
+
+
+@contextmanager
+def factory_on_pods(
+    place: Place,
+    specs: Sequence[FactorySpec],
+    profiles: Mapping[str, CapacityProfile],
+    *,
+    seed: int = 1,
+    routers: Sequence[Address] = (),
+) -> Iterator[Live]:
+    """Let a factory serve on the pods of a place, with a ServiceAccount of its own; ``routers`` in the specs' order."""
+    place.apply(
+        manifests.service_account(ACCOUNT),
+        manifests.role(ACCOUNT, ("", "pods", "list,watch,delete")),
+        manifests.role_binding(ACCOUNT, ACCOUNT, place.namespace),
+    )
+    api = place.plane.client_of(ACCOUNT, place.namespace)
+    # Each try is told by itself, and the next one comes soon.
+    api.configuration.retries = False
+    api.rest_client = type(api.rest_client)(api.configuration)
+    # The first step of any factory loads or compiles its code: it must not make this one's clock late.
+    first = FollowedFactory(specs, profiles, seed, datetime.now(UTC)).factory
+    first.advance(first.start + timedelta(microseconds=1))
+    followed = FollowedFactory(specs, profiles, seed, datetime.now(UTC))
+    addressed = dict(zip([spec.ref for spec in specs], routers, strict=False))
+    with api, PodWatch(api, [place.namespace]) as pods, LiveFactory(followed, pods, addressed, port=PORT) as serving:
+        yield Live(followed, serving)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A chat model on replicas with one GPU each, and a day of some minutes: night, morning, noon, evening, night.
+
+    By default one replica is enough at night; at noon 6 fall behind, 8 do not.
+    """
+
+    namespace: str = "llm"
+    deployment: str = "chat-8b"
+    model: str = "llama-8b"
+    profile: str = "llama-8b-h100-tp1"
+    replicas: int = 2
+    nodes: int = 3
+    gpus: int = 8
+    cold_start_s: tuple[float, float] = (20.0, 50.0)
+    grace_s: int = 130
+    night_req_per_s: float = 4.0
+    peak_req_per_s: float = 45.0
+    night_s: float = 120.0
+    ramp_s: float = 480.0
+    noon_s: float = 300.0
+    scrape_interval: str = "5s"
+
+    @property
+    def server(self) -> Server:
+        least_s, most_s = self.cold_start_s
+        jitter = {"pod-ready.stage.kwok.x-k8s.io/jitter-delay": f"{round(most_s * 1000)}ms"}
+        return Server(
+            name=self.deployment,
+            model=self.model,
+            replicas=self.replicas,
+            cold_start_s=least_s,
+            grace_s=self.grace_s,
+            annotations=jitter,
+        )
+
+    @property
+    def spec(self) -> FactorySpec:
+        return FactorySpec.model_validate(
+            {
+                "model": self.model,
+                "namespace": self.namespace,
+                "pools": [{"name": self.deployment, "profile": self.profile}],
+                "workload": {
+                    "demand": {"windows": list(self.windows())},
+                    "inputTokens": {"mean": 2500, "spread": 0.7, "max": 16384},
+                    "outputTokens": {"mean": 600, "spread": 0.6, "max": 4096},
+                    "prefixShare": 0.2,
+                },
+            }
+        )
+
+    def windows(self) -> Iterator[dict[str, object]]:
+        """The day, rate by rate; the last night does not end."""
+        steps = round(self.ramp_s / _STEP_S)
+        heights = [step / steps for step in range(1, steps + 1)]
+        at_s = self.night_s
+        yield self._window(0.0, 0.0)
+        for height in heights:
+            yield self._window(at_s, height)
+            at_s += _STEP_S
+        at_s += self.noon_s
+        for height in heights:
+            yield self._window(at_s, 1.0 - height)
+            at_s += _STEP_S
+
+    def _window(self, at_s: float, height: float) -> dict[str, object]:
+        rate = self.night_req_per_s + height * (self.peak_req_per_s - self.night_req_per_s)
+        return {"at": f"{at_s:g}s", "requestsPerS": rate}
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCluster:
+    """Everything that :func:`live_cluster` started."""
+
+    settings: Settings
+    plane: ControlPlane
+    place: Place
+    prometheus: PodPrometheus
+    live: Live
+    router: Address
+
+
+@contextmanager
+def live_cluster(folder: Path, settings: Settings) -> Iterator[LiveCluster]:
+    """A control plane with nodes, a Deployment, a Prometheus, and the factory that serves on its pods."""
+    with ExitStack() as stack:
+        plane = stack.enter_context(control_plane(folder, build(CLUSTER)))
+        place = new_place(plane, settings.namespace)
+        place.add_nodes(settings.nodes, gpus=settings.gpus)
+        router = (plane.block.server, ROUTER_PORT)
+        jobs = [_router_job(settings, router)]
+        prometheus = stack.enter_context(
+            pod_prometheus(
+                folder,
+                build(PROMETHEUS),
+                new_place(plane, "monitoring"),
+                jobs=jobs,
+                interval=settings.scrape_interval,
+            )
+        )
+        live = stack.enter_context(factory_on_pods(place, [settings.spec], shipped_profiles(), routers=[router]))
+        place.apply(settings.server.deployment())
+        wait_for(place.pods, "the first pods are ordered")
+        yield LiveCluster(settings, plane, place, prometheus, live, router)
+
+
+def _router_job(settings: Settings, router: Address) -> dict[str, object]:
+    labels = {"namespace": settings.namespace, "pod": f"{settings.model}-epp", "endpoint": "metrics"}
+    return {"job_name": "epp", "static_configs": [{"targets": [f"{router[0]}:{router[1]}"], "labels": labels}]}
+
+
+def describe(cluster: LiveCluster) -> str:
+    """Where everything is, and what can be tried."""
+    settings, (host, port) = cluster.settings, cluster.router
+    here = f"-n {settings.namespace}"
+    label, value = next(iter(BROKEN_POD.items()))
+    return f"""
+export KUBECONFIG={cluster.plane.admin_kubeconfig}
+Prometheus      {cluster.prometheus.url}
+router          http://{host}:{port}/metrics
+engines         http://ADDRESS:{PORT}/metrics (the addresses: kubectl get pods {here} -o wide)
+logs            {cluster.plane.folder}
+
+{settings.replicas} replicas of {settings.deployment}, ready {settings.cold_start_s[0]:g} to \
+{settings.cold_start_s[1]:g} s after they are ordered, {settings.nodes} nodes with {settings.gpus} GPUs each.
+{settings.night_req_per_s:g} requests/s at night, {settings.peak_req_per_s:g} at noon; the ramp begins after \
+{settings.night_s / 60:g} min and takes {settings.ramp_s / 60:g} min.
+
+try   kubectl scale {here} deployment/{settings.deployment} --replicas 6    (later 2: who goes finishes its requests)
+      kubectl label {here} pod/NAME {label}={value}    (a pod fails, and its requests with it)
+      {cluster.prometheus.url}/api/v1/query?query=sum(vllm:num_requests_waiting)
+end   Ctrl-C
+"""
+
+
+def main() -> None:
+    defaults = Settings()
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.live", description=__doc__)
+    parser.add_argument("--replicas", type=int, default=defaults.replicas, help="how many there are at first")
+    parser.add_argument("--nodes", type=int, default=defaults.nodes, help="nodes with 8 GPUs each")
+    parser.add_argument("--peak", type=float, default=defaults.peak_req_per_s, help="requests a second at noon")
+    parser.add_argument("--ramp-minutes", type=float, default=defaults.ramp_s / 60, help="from night to noon")
+    given = parser.parse_args()
+    settings = Settings(
+        replicas=given.replicas, nodes=given.nodes, peak_req_per_s=given.peak, ramp_s=given.ramp_minutes * 60
+    )
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="aiops-cluster-") as folder,
+            live_cluster(Path(folder), settings) as cluster,
+        ):
+            sys.stdout.write(describe(cluster))
+            sys.stdout.flush()
+            while cluster.live.serving.runs and not ended.wait(1.0):
+                pass
+    except MissingPart as part:
+        sys.exit(str(part))
+
+
+if __name__ == "__main__":
+    main()
