@@ -26,6 +26,7 @@ _FURTHEST = 20.0  # spreads; beyond, a residual says no more than that the regim
 _NORMAL = tuple(NormalDist().inv_cdf(level) for level in LEVELS)
 _RATE = 0.005
 _HIGH_MISSES = 0.085  # fewer than a tenth above q90: what rises hurts, and is what is missed
+_OVERLAPPING_HIGH_MISSES = 0.075  # far ahead misses come in rows, and steering answers late
 _BIAS_PRIOR = 20.0
 _TIGHTEST, _LOOSEST = 3.0, 0.2
 
@@ -67,7 +68,8 @@ def learn(errors: Errors, new: float, below_low: bool, above_high: bool, apart_r
     """
     residuals = (*errors.residuals, new)[-MOST_RESIDUALS:]
     low = _steer(errors.low_ratio, below_low, LEVELS[LOW])
-    high = _steer(errors.high_ratio, above_high, _HIGH_MISSES)
+    alone = min(1.0, 3.0 * apart_ratio)
+    high = _steer(errors.high_ratio, above_high, alone * _HIGH_MISSES + (1.0 - alone) * _OVERLAPPING_HIGH_MISSES)
     if len(residuals) < LEAST_RESIDUALS:
         return Errors(residuals, low, high)
     return Errors(residuals, low, high, _offsets(sorted(residuals), low, high, apart_ratio))
