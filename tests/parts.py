@@ -45,7 +45,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> object:
+def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> object:
     """Wait for a state, never for a time."""
     deadline = time.monotonic() + timeout_s
     last: object = None

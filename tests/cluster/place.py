@@ -34,7 +34,7 @@ class Place:
         self.node_names.extend(added)
         for name in added:
             self.core.create_node(manifests.node(name, **spec))
-        wait_for(lambda: all(self._usable(name) for name in added), f"nodes {added} are ready")
+        wait_for(lambda: all(self._usable(name) for name in added), f"nodes {added} are ready", 180.0)
         return added
 
     def _usable(self, name: str) -> bool:
@@ -59,7 +59,7 @@ class Place:
         """Those that serve: ready, and nobody asked them to leave."""
         return [pod for pod in self.pods(selector) if is_ready(pod) and pod.metadata.deletion_timestamp is None]
 
-    def wait_for_ready(self, count: int, selector: str = "", timeout_s: float = 60.0) -> list[client.V1Pod]:
+    def wait_for_ready(self, count: int, selector: str = "", timeout_s: float = 180.0) -> list[client.V1Pod]:
         """Wait until there are that many pods and all of them serve."""
         wait_for(
             lambda: len(self.pods(selector)) == count == len(self.ready_pods(selector)),
