@@ -11,6 +11,9 @@ from aiops.model.cluster import ClusterView, TargetView
 from aiops.model.snapshot import PoolSnapshot, Snapshot, StartingReplica
 
 
+_SCALERS = ("horizontalpodautoscalers", "scaledobjects")
+
+
 class SnapshotSource(Protocol):
     """Gives what the metrics show."""
 
@@ -67,7 +70,7 @@ def merged(pool: PoolSnapshot, view: ClusterView, since: datetime | None) -> Poo
     """Give a pool as the cluster has it; ``since`` is the last look, from which on ended starts are told."""
     target = view.target(pool.pool)
     if target is None:
-        return replace(pool, current=None, current_inferred=False)
+        return _unseen(pool, view)
     return replace(
         pool,
         current=target.replicas,
@@ -75,8 +78,22 @@ def merged(pool: PoolSnapshot, view: ClusterView, since: datetime | None) -> Poo
         starting=_starting(target),
         draining=sum(pod.deleting_since is not None for pod in target.pods),
         cold_starts_s=_cold_starts_s(target, since),
-        target=target,
+        target=_owned(target, view),
     )
+
+
+def _unseen(pool: PoolSnapshot, view: ClusterView) -> PoolSnapshot:
+    """Give a pool whose target was not read: if rights lack, what the metrics count still stands, but not to act on."""
+    if view.problem or pool.pool in view.missing or not view.forbidden or pool.current is None:
+        return replace(pool, current=None, current_inferred=False)
+    nobody_knows = f"unknown: {view.forbidden[0]}"
+    return replace(pool, target=TargetView(pool.pool, pool.current, "", scaled_by=nobody_knows))
+
+
+def _owned(target: TargetView, view: ClusterView) -> TargetView:
+    """Take a target whose other scalers may not be listed for another's: nobody can say that it is not."""
+    unseen = [rule for rule in view.forbidden if any(scaler in rule for scaler in _SCALERS)]
+    return replace(target, scaled_by=f"unknown: {unseen[0]}") if unseen and not target.scaled_by else target
 
 
 def _starting(target: TargetView) -> tuple[StartingReplica, ...]:

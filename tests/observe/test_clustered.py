@@ -57,6 +57,22 @@ def test_a_start_teaches_once_and_a_restart_teaches_nothing(since: datetime | No
     assert merged(COUNTED, VIEW, since).cold_starts_s == starts
 
 
+def test_a_target_whose_scalers_may_not_be_listed_is_not_ours() -> None:
+    rule = "may not list horizontalpodautoscalers in namespace llm"
+    pool = merged(COUNTED, replace(VIEW, forbidden=(rule,)), None)
+
+    assert pool.target is not None
+    assert rule in pool.target.scaled_by
+
+
+def test_without_the_right_to_read_a_target_its_count_is_told_but_nobody_acts_on_it() -> None:
+    pool = merged(COUNTED, ClusterView(AT, forbidden=("may not list deployments in namespace llm",)), None)
+
+    assert (pool.current, pool.current_inferred) == (2, True)
+    assert pool.target is not None
+    assert "may not list deployments" in pool.target.scaled_by
+
+
 @pytest.mark.parametrize(
     "view",
     [
