@@ -10,7 +10,6 @@ import structlog
 from aiops.model.cluster import ClusterView, TargetView
 from aiops.model.snapshot import PoolSnapshot, Snapshot, StartingReplica
 
-
 _SCALERS = ("horizontalpodautoscalers", "scaledobjects")
 
 
