@@ -10,7 +10,7 @@ import yaml
 
 from tests import parts
 from tests.dashboards.checks import query_complaints
-from tests.dashboards.emitted import exposed
+from tests.dashboards.known import known
 
 ALERTS = Path(__file__).parents[2] / "alerts"
 RULE_FILES = sorted(ALERTS.glob("*.rules.yaml"))
@@ -27,7 +27,7 @@ for path in TEST_FILES:
     for test in yaml.safe_load(path.read_text())["tests"]:
         for case in test["alert_rule_test"]:
             CASES.setdefault(case["alertname"], []).append(case)
-KNOWN = exposed()
+KNOWN = known()
 COMMANDS = {"demo", "run", "plan", "explain", "validate"}
 
 

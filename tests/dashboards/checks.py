@@ -1,29 +1,27 @@
-"""What every dashboard must keep to: each check names what breaks it. Rules of Grafana's own linter among them."""
+"""What every dashboard must keep to: each check names what breaks it. Rules of Grafana's own linter among them.
+
+``query_complaints`` is for the queries of rules and runbooks too.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import promql_parser as promql
 
+from aiops.observe.catalogue import catalogue
+from tests.dashboards.known import Series, labels_in, units_in
+from tests.dashboards.labels import label_names, lost_labels
 from tests.dashboards.promql import RATES, filled_in, metric_name, selectors, walk
+from tests.dashboards.units import bound_of, shown_as, unit_of
 
 Json = dict[str, Any]
 _STALE_KEYS = {"rows", "gnetId", "hideControls", "sharedCrosshair", "style", "span", "minSpan", "intervalFactor"}
-_UNITS = (
-    (r"_tokens_per_second$", "suffix: tok/s"),
-    (r"_requests_per_second$", "reqps"),
-    (r"_usd_per_hour$", "currencyUSD"),
-    (r"_duration_seconds_bucket$", "s"),
-    (r"_timestamp_seconds$", "suffix: intervals"),
-    (r"_seconds$", "s"),
-    (r"_ratio$", "percentunit"),
-    (r"", "short|none"),
-)
 
 
-def complaints(dashboard: Json, known: dict[str, set[str]]) -> list[str]:
-    """Everything wrong with a dashboard; ``known`` are the metrics that aiops exposes, each with its labels."""
+def complaints(dashboard: Json, known: Mapping[str, Series]) -> list[str]:
+    """Everything wrong with a dashboard; ``known`` are the series that there can be."""
     return [*_of_dashboard(dashboard), *_of_panels(dashboard), *_of_queries(dashboard, known)]
 
 
@@ -101,8 +99,7 @@ def _of_panels(dashboard: Json) -> Iterator[str]:
             yield f"{title} limits its data points"
 
 
-def _of_queries(dashboard: Json, known: dict[str, set[str]]) -> Iterator[str]:
-    units = {panel["title"]: panel["fieldConfig"]["defaults"]["unit"] for panel in panels(dashboard)}
+def _of_queries(dashboard: Json, known: Mapping[str, Series]) -> Iterator[str]:
     for place, expr in expressions(dashboard):
         try:
             promql.parse(filled_in(expr))
@@ -110,36 +107,77 @@ def _of_queries(dashboard: Json, known: dict[str, set[str]]) -> Iterator[str]:
             yield f"{place}: {error}"
             continue
         yield from (f"{place}: {complaint}" for complaint in query_complaints(expr, known))
-        for name in {metric_name(selector) for selector, _ in selectors(expr)} - {"aiops_loop_interval_seconds"}:
-            right = next(unit for pattern, unit in _UNITS if re.search(pattern, name))
-            if place in units and not re.fullmatch(right, units[place]):
-                yield f"{place}: {name} is shown as {units[place]!r}, not as {right!r}"
-    rates = [
-        (panel["title"], target["expr"])
-        for panel in panels(dashboard)
-        for target in panel["targets"]
-        if re.search(rf"\b({'|'.join(RATES)})\(", target["expr"])
-    ]
-    yield from (f"{place} has a fixed rate window" for place, expr in rates if "[$__rate_interval]" not in expr)
+    for panel in panels(dashboard):
+        yield from (f"{panel['title']}: {complaint}" for complaint in _of_panel(panel, known))
 
 
-def query_complaints(expr: str, known: dict[str, set[str]]) -> Iterator[str]:
-    """What is wrong with a query: unknown names or labels, a gauge's rate, a bare counter, a quantile without le."""
+def _of_panel(panel: Json, known: Mapping[str, Series]) -> Iterator[str]:
+    """What is wrong with how a panel shows what its queries give: legends and units."""
+    for target in panel["targets"]:
+        try:
+            parsed = promql.parse(filled_in(target["expr"]))
+        except ValueError:
+            continue  # told above
+        if re.search(rf"\b({'|'.join(RATES)})\(", target["expr"]) and "[$__r" not in target["expr"]:
+            yield "a fixed rate window"
+        kept = label_names(target["expr"], labels_in(known))
+        for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
+            if label not in kept:
+                yield f"the legend names the label {label}, which {target['expr']} does not keep"
+        units = units_in(known)
+        measured = bound_of(parsed, units) if panel["type"] == "heatmap" else unit_of(parsed, units)
+        shown = unit_shown(panel, target["refId"])
+        if measured is not None and not shown_as(measured, shown):
+            yield f"{target['expr']} measures {dict(measured.powers)} × {measured.size:g} and is shown as {shown!r}"
+
+
+def unit_shown(panel: Json, ref: str) -> str:
+    """The unit of one query of a panel: a table's columns may each have their own."""
+    for override in panel["fieldConfig"].get("overrides", []):
+        if override["matcher"] in (
+            {"id": "byName", "options": f"Value #{ref}"},
+            {"id": "byFrameRefID", "options": ref},
+        ):
+            for one in override["properties"]:
+                if one["id"] == "unit":
+                    unit: str = one["value"]
+                    return unit
+    shown: str = panel["fieldConfig"]["defaults"]["unit"]
+    return shown
+
+
+@cache
+def _old_names() -> dict[str, str]:
+    parts = ("", "_bucket", "_sum", "_count")
+    return {
+        alias.name + part: metric.name + part
+        for metric in catalogue().metrics
+        for alias in metric.aliases
+        for part in parts
+    }
+
+
+def query_complaints(expr: str, known: Mapping[str, Series]) -> Iterator[str]:
+    """What is wrong with a query, be it of a panel, a rule or a runbook.
+
+    Unknown names and labels, names of the past, a gauge's rate, a bare counter, a quantile without ``le``, and labels
+    that are grouped or joined by and not there.
+    """
     for selector, above in selectors(expr):
         name = metric_name(selector)
         if name not in known:
-            yield f"aiops exposes no {name}"
+            old = _old_names().get(name)
+            yield f"{name} is an old name of {old}" if old else f"nobody exposes {name or 'a series without a name'}"
             continue
         for matcher in selector.matchers.matchers:
-            if known[name] and matcher.name not in known[name]:
+            if matcher.name not in known[name].labels:
                 yield f"{name} has no label {matcher.name}"
         rated = any(isinstance(part, promql.Call) and part.func.name in RATES for part in above)
         # `x unless x offset 2m` asks whether a series is new, not how much it has counted.
         new = any(isinstance(part, promql.BinaryExpr) and str(part.op) == "unless" for part in above)
-        counter = name.endswith(("_total", "_bucket", "_count", "_sum"))
-        if rated and not counter:
+        if rated and not known[name].counter:
             yield f"{name} is a gauge and has no rate"
-        if counter and not (rated or new):
+        if known[name].counter and not (rated or new):
             yield f"{name} is a counter and is not wrapped in a rate"
     for part, _ in walk(promql.parse(filled_in(expr))):
         if isinstance(part, promql.Call) and part.func.name == "histogram_quantile":
@@ -147,3 +185,4 @@ def query_complaints(expr: str, known: dict[str, set[str]]) -> Iterator[str]:
             by = inner.modifier.labels if isinstance(inner, promql.AggregateExpr) and inner.modifier else []
             if "le" not in by:
                 yield "histogram_quantile needs a sum by (le, …)"
+    yield from lost_labels(expr, labels_in(known))

@@ -14,23 +14,76 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import promql_parser as promql
 import pytest
 
 from aiops.act.emit import Emitter
 from dashboards.generate import HERE, dashboards, generate, generated, main
 from tests import parts
-from tests.dashboards.checks import complaints, expressions, panels
-from tests.dashboards.emitted import CHAT, STEP_S, emitter_after, exposed, requests_per_s, write_history
+from tests.dashboards.checks import complaints, expressions, panels, query_complaints
+from tests.dashboards.emitted import CHAT, STEP_S, emitter_after, requests_per_s, write_history
+from tests.dashboards.known import known, units_in
 from tests.dashboards.promql import filled_in
+from tests.dashboards.units import shown_as, unit_of
 
 FILES = {path.name: json.loads(text) for path, text in generated().items()}
 SPECS = {dashboard.uid: dashboard for dashboard in dashboards()}
-KNOWN = exposed()
+KNOWN = known()
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_dashboard_keeps_to_the_rules(name):
     assert complaints(FILES[name], KNOWN) == []
+
+
+@pytest.mark.parametrize(
+    ("expr", "complaint"),
+    [
+        pytest.param(
+            "sum(vllm:gpu_cache_usage_perc)", "an old name of vllm:kv_cache_usage_perc", id="a name of the past"
+        ),
+        pytest.param("sum(rate(vllm:num_preemptions[5m]))", "nobody exposes", id="a counter without its _total"),
+        pytest.param("rate(vllm:iteration_tokens_total[5m])", "nobody exposes", id="a histogram called total"),
+        pytest.param("sum(DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION)", "not wrapped", id="a counter that no name betrays"),
+        pytest.param("sum by (pods) (vllm:num_requests_waiting)", "have no label pods", id="a label to group by"),
+        pytest.param("sum(up) / on (gpu) up", "a side has no label gpu", id="a label to join on"),
+        pytest.param('sum({namespace="a"})', "without a name", id="every series there is"),
+        pytest.param("sum by (cluster) (vllm:cache_config_info{model_name='a'})", "has no label model_name", id="trap"),
+    ],
+)
+def test_the_rules_for_queries_find_what_is_broken(expr, complaint):
+    found = list(query_complaints(expr, KNOWN))
+    assert any(complaint in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("expr", "shown", "right"),
+    [
+        pytest.param("sum(rate(vllm:generation_tokens_total[5m]))", "suffix: tok/s", True, id="tokens a second"),
+        pytest.param("sum(rate(vllm:generation_tokens_total[5m]))", "reqps", False, id="tokens are no requests"),
+        pytest.param("sum(increase(vllm:generation_tokens_total[5m]))", "suffix: tok/s", False, id="growth is no rate"),
+        pytest.param("sum(rate(vllm:request_queue_time_seconds_sum[5m]))", "s", False, id="seconds a second"),
+        pytest.param(
+            "sum(rate(vllm:request_queue_time_seconds_sum[5m])) / sum(rate(vllm:request_queue_time_seconds_count[5m]))",
+            "s", True, id="a mean",
+        ),
+        pytest.param(
+            "histogram_quantile(0.9, sum by (le) (rate(vllm:time_to_first_token_seconds_bucket[5m])))",
+            "s", True, id="a quantile",
+        ),
+        pytest.param("sum(rate(DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION[5m]))", "watt", False, id="milliwatts"),
+        pytest.param("sum(rate(DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION[5m])) / 1000", "watt", True, id="watts"),
+        pytest.param("max(vllm:kv_cache_usage_perc)", "percent", False, id="_perc goes from 0 to 1"),
+        pytest.param("avg(DCGM_FI_DEV_GPU_UTIL)", "percentunit", False, id="this one goes to 100"),
+        pytest.param("time() - max(aiops_loop_last_success_timestamp_seconds)", "s", True, id="an age"),
+        pytest.param("sum(kube_pod_status_ready)", "short", True, id="truths are counted"),
+        pytest.param("sum(aiops_cost_usd_per_hour)", "currencyUSD", True, id="money"),
+    ],
+)  # fmt: skip
+def test_a_unit_is_told_from_the_query(expr, shown, right):
+    unit = unit_of(promql.parse(expr), units_in(KNOWN))
+    assert unit is not None
+    assert shown_as(unit, shown) is right
 
 
 @pytest.mark.parametrize("path", generated(), ids=lambda path: path.name)
@@ -64,7 +117,7 @@ def _with_panel(title: str, change: Callable[[dict[str, Any]], object]) -> dict[
     [
         pytest.param(
             _spoil(lambda text: text.replace("aiops_lead_time_seconds", "aiops_lead_seconds")),
-            "exposes no aiops_lead_seconds",
+            "nobody exposes aiops_lead_seconds",
             id="a metric that nobody exposes",
         ),
         pytest.param(
@@ -72,7 +125,7 @@ def _with_panel(title: str, change: Callable[[dict[str, Any]], object]) -> dict[
         ),
         pytest.param(
             _with_panel("Lead time", lambda panel: panel["fieldConfig"]["defaults"].update(unit="ms")),
-            "not as 's'",
+            "shown as 'ms'",
             id="another unit",
         ),
         pytest.param(_spoil(lambda text: text.replace("horizon=", "ahead=")), "no label ahead", id="another label"),
