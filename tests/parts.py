@@ -91,10 +91,12 @@ def prometheus(
     interval: str = "1s",
     rules: list[Path] | None = None,
     history: list[Path] | None = None,
+    web: dict[str, object] | None = None,
 ) -> Iterator[str]:
     """A real Prometheus; gives its URL once it is ready.
 
-    ``history`` are OpenMetrics files that promtool back-fills before the start.
+    ``history`` are OpenMetrics files that promtool back-fills before the start; ``web`` is its web configuration, by
+    which it demands TLS and passwords.
     """
     binary = require("prometheus", "prometheus")
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +129,11 @@ def prometheus(
         "--query.lookback-delta=5m",
         "--web.enable-lifecycle",
     ]
-    with running(command, folder / "prometheus.log"):
-        url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: http_text(f"{url}/-/ready"), "Prometheus is ready")
+    if web is not None:
+        (folder / "web.yaml").write_text(yaml.safe_dump(web))
+        command.append(f"--web.config.file={folder / 'web.yaml'}")
+    log = folder / "prometheus.log"
+    with running(command, log):
+        url = f"{'https' if 'tls_server_config' in (web or {}) else 'http'}://127.0.0.1:{port}"
+        wait_for(lambda: "Server is ready" in log.read_text(), "Prometheus is ready")
         yield url

@@ -21,6 +21,12 @@ PrometheusOption = Annotated[
 TokenFileOption = Annotated[
     Path | None, typer.Option("--bearer-token-file", help="A file with the token for Prometheus; read anew each time.")
 ]
+UserOption = Annotated[
+    str | None, typer.Option("--user", help="The user for Prometheus, where it asks for one (basic authentication).")
+]
+PasswordFileOption = Annotated[
+    Path | None, typer.Option("--password-file", help="A file with the password of --user; read anew each time.")
+]
 CaFileOption = Annotated[Path | None, typer.Option("--ca-file", help="The CA that signed Prometheus' certificate.")]
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="Sent as X-Scope-OrgID (Mimir, Cortex).")]
 MatcherOption = Annotated[
@@ -56,6 +62,8 @@ def policy_failure(error: PolicyError) -> CommandError:
 def client_for(
     url: str | None,
     token_file: Path | None,
+    user: str | None,
+    password_file: Path | None,
     ca_file: Path | None,
     tenant: str | None,
     matchers: list[str] | None,
@@ -63,11 +71,15 @@ def client_for(
     """Make the client of a Prometheus, or raise a CommandError; nothing is asked yet."""
     if url is None:
         raise CommandError("no Prometheus is named; give --prometheus URL or set AIOPS_PROMETHEUS", Exit.WRONG_USAGE)
+    if user is not None and password_file is None:
+        raise CommandError(f"--user {user} needs --password-file FILE with the password", Exit.WRONG_USAGE)
     try:
         return PrometheusClient(
             PrometheusAccess(
                 url=url,
                 bearer_token_file=token_file,
+                user=user,
+                password_file=password_file,
                 verify=ca_file or True,
                 tenant=tenant,
                 matchers=tuple(matchers or ()),

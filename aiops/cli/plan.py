@@ -11,10 +11,12 @@ from aiops.cli.connect import (
     CaFileOption,
     JsonOption,
     MatcherOption,
+    PasswordFileOption,
     PolicyOption,
     PrometheusOption,
     TenantOption,
     TokenFileOption,
+    UserOption,
     client_for,
     duration,
     policies_from,
@@ -44,6 +46,8 @@ def plan(
     history: Annotated[str, typer.Option(help="How far back the forecast reads.")] = "14d",
     window: Annotated[str, typer.Option(help="Rates are over this window; at least four scrapes.")] = "1m",
     bearer_token_file: TokenFileOption = None,
+    user: UserOption = None,
+    password_file: PasswordFileOption = None,
     ca_file: CaFileOption = None,
     tenant: TenantOption = None,
     matcher: MatcherOption = None,
@@ -76,7 +80,7 @@ def plan(
         else:
             with (
                 access_to(kubeconfig, context) as access,
-                client_for(prometheus, bearer_token_file, ca_file, tenant, matcher) as client,
+                client_for(prometheus, bearer_token_file, user, password_file, ca_file, tenant, matcher) as client,
             ):
                 recording = _seen(client, access, policies, span, rate_window)
         if record is not None:

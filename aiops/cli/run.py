@@ -21,10 +21,12 @@ from aiops.cli.cluster import NO_CLUSTER, ContextOption, KubeconfigOption, acces
 from aiops.cli.connect import (
     CaFileOption,
     MatcherOption,
+    PasswordFileOption,
     PolicyOption,
     PrometheusOption,
     TenantOption,
     TokenFileOption,
+    UserOption,
     client_for,
     duration,
     policy_failure,
@@ -79,6 +81,8 @@ def run(
     stop_after: Annotated[str | None, typer.Option("--for", help="End by itself after this long.")] = None,
     log_format: Annotated[str, typer.Option(help="json, or console for people.")] = "json",
     bearer_token_file: TokenFileOption = None,
+    user: UserOption = None,
+    password_file: PasswordFileOption = None,
     ca_file: CaFileOption = None,
     tenant: TenantOption = None,
     matcher: MatcherOption = None,
@@ -117,7 +121,7 @@ def run(
     with (
         telling(as_json=False),
         access_to(kubeconfig, context) as access,
-        client_for(prometheus, bearer_token_file, ca_file, tenant, matcher) as client,
+        client_for(prometheus, bearer_token_file, user, password_file, ca_file, tenant, matcher) as client,
     ):
         watch = _watched(policy, connected=access is not None)
         wired = _Run(watch, client, access, lease, beat, span, rate_window)

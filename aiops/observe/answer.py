@@ -10,7 +10,7 @@ from urllib3.exceptions import HTTPError
 _TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _PIECE_BYTES = 1 << 16
 _WAYS_OUT = {
-    401: "give a bearer token, or a user and a password",
+    401: "the credentials are missing or wrong: give a bearer token, or a user and a password",
     403: "the credentials have no right to query: give others, or the right tenant",
     404: "there is no query API under this path: does the URL lack a prefix, such as /prometheus?",
 }

@@ -3,6 +3,7 @@
 import math
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from prometheus_api_client import PrometheusConnect
-from requests.auth import AuthBase
+from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.util.retry import Retry
 
 from aiops.observe.answer import Answer, PrometheusError, TransientError, read_answer
@@ -49,8 +50,8 @@ class PrometheusAccess:
     """Where a Prometheus is, how to get in, and how long to wait.
 
     ``matchers`` such as ``cluster="a"`` go into every selector. ``timeout_s`` bounds one attempt at one query, and
-    ``total_s`` one look with all its queries and attempts. ``bearer_token_file`` is read anew for each request, since
-    such tokens rotate.
+    ``total_s`` one look with all its queries and attempts. ``bearer_token_file`` and ``password_file`` are read anew
+    for each request, since what they hold rotates.
     Raises ValueError for what cannot work.
     """
 
@@ -59,6 +60,7 @@ class PrometheusAccess:
     bearer_token_file: Path | None = None
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    password_file: Path | None = None
     verify: bool | Path = True
     tenant: str | None = None
     matchers: tuple[str, ...] = ()
@@ -75,6 +77,10 @@ class PrometheusAccess:
         ways = [self.bearer_token is not None, self.bearer_token_file is not None, self.user is not None]
         if sum(ways) > 1:
             raise ValueError("give one of a bearer token, a file with one, and a user with a password, not several")
+        if self.password_file is not None and (self.user is None or self.password is not None):
+            raise ValueError(
+                f"{self.password_file} holds the password of which user? Name the user, and no other password"
+            )
         for matcher in self.matchers:
             if not _MATCHER.fullmatch(matcher):
                 raise ValueError(f'{matcher!r} is no label matcher; write it as PromQL does, such as cluster="a"')
@@ -87,12 +93,15 @@ class PrometheusAccess:
 
 
 class PrometheusClient:
-    """Asks many queries at once. Every failure is a PrometheusError that names the URL and the way out."""
+    """Asks many queries at once. Every failure is a PrometheusError that names the URL and the way out.
+
+    Raises ValueError where the CA file cannot be used.
+    """
 
     def __init__(self, access: PrometheusAccess) -> None:
         self.access = access
         session = _Session(access)
-        session.verify = str(access.verify) if isinstance(access.verify, Path) else access.verify
+        session.verify = _trusted(access.verify) if isinstance(access.verify, Path) else access.verify
         self._connect = PrometheusConnect(
             url=access.url.rstrip("/"),
             headers={"X-Scope-OrgID": access.tenant} if access.tenant else None,
@@ -241,16 +250,40 @@ class _Bearer(AuthBase):
         self._access = access
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        path = self._access.bearer_token_file
-        token = path.read_text("utf-8").strip() if path else self._access.bearer_token
-        request.headers["Authorization"] = f"Bearer {token}"
+        request.headers["Authorization"] = (
+            f"Bearer {_secret(self._access.bearer_token, self._access.bearer_token_file)}"
+        )
         return request
 
 
-def _auth(access: PrometheusAccess) -> AuthBase | tuple[str, str] | None:
+class _Basic(AuthBase):
+    def __init__(self, access: PrometheusAccess, user: str) -> None:
+        self._access, self._user = access, user
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        password = _secret(self._access.password, self._access.password_file)
+        signed: requests.PreparedRequest = HTTPBasicAuth(self._user.encode(), password.encode())(request)
+        return signed
+
+
+def _secret(given: str | None, file: Path | None) -> str:
+    return file.read_text("utf-8").strip() if file else given or ""
+
+
+def _auth(access: PrometheusAccess) -> AuthBase | None:
     if access.user is not None:
-        return access.user, access.password or ""
+        return _Basic(access, access.user)
     return _Bearer(access) if access.bearer_token or access.bearer_token_file else None
+
+
+def _trusted(ca_file: Path) -> str:
+    """Look at a CA file once, at the start: later it would only look like a server that is not trusted."""
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except (OSError, ValueError) as error:  # what ssl raises is an OSError too
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"the CA file {ca_file} cannot be used: {why}; it holds certificates in PEM") from error
+    return str(ca_file)
 
 
 def _series(row: Mapping[str, Any]) -> Series:

@@ -171,17 +171,25 @@ def test_credentials_are_sent(settings: dict[str, Any], header: str, value: str)
     assert seen[0][1][header] == value
 
 
-def test_a_token_file_is_read_anew_and_told_when_it_is_gone(tmp_path: Path) -> None:
-    token = tmp_path / "token"
+@pytest.mark.parametrize(
+    ("way", "sent"),
+    [
+        pytest.param("bearer_token_file", ["Bearer one", "Bearer two"], id="a token"),
+        pytest.param("password_file", ["Basic dTpvbmU=", "Basic dTp0d28="], id="a password"),
+    ],
+)
+def test_a_file_with_a_secret_is_read_anew_and_told_when_it_is_gone(way: str, sent: list[str], tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
     seen: list[Any] = []
-    with answering(GOOD, seen=seen) as url, client_of(url, bearer_token_file=token) as client:
+    settings: dict[str, Any] = {way: secret} | ({"user": "u"} if way == "password_file" else {})
+    with answering(GOOD, seen=seen) as url, client_of(url, **settings) as client:
         for text in ("one", "two\n"):
-            token.write_text(text)
+            secret.write_text(text)
             client.ask({"up": "up"}, AT)
-        token.unlink()
-        with pytest.raises(PrometheusError, match="token"):
+        secret.unlink()
+        with pytest.raises(PrometheusError, match="secret"):
             client.ask({"up": "up"}, AT)
-    assert [headers["Authorization"] for _, headers in seen] == ["Bearer one", "Bearer two"]
+    assert [headers["Authorization"] for _, headers in seen] == sent
 
 
 def test_credentials_are_never_shown() -> None:
@@ -200,6 +208,7 @@ def test_credentials_are_never_shown() -> None:
         pytest.param({"matchers": ("cluster=a",)}, "no label matcher", id="a matcher without quotes"),
         pytest.param({"matchers": ('a="b"} or vector(1',)}, "no label matcher", id="a matcher that is more"),
         pytest.param({"bearer_token": "t", "user": "u"}, "not several", id="two ways to log in"),
+        pytest.param({"password_file": Path("p")}, "of which user", id="a password of nobody"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], says: str) -> None:
