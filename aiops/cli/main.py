@@ -11,7 +11,19 @@ from typer.core import TyperGroup
 from aiops import __version__
 from aiops.cli.shell import Exit, err
 
-_COMMANDS = ("demo", "run", "plan", "explain", "validate", "keda", "simulate", "forecast")
+_COMMANDS = (
+    "demo",
+    "run",
+    "plan",
+    "explain",
+    "pause",
+    "hold",
+    "resume",
+    "validate",
+    "keda",
+    "simulate",
+    "forecast",
+)
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 

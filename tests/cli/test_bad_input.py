@@ -154,7 +154,7 @@ def test_wrong_input_is_told_and_changes_nothing(arguments: list[str], code: int
     assert sorted(tmp_path.iterdir()) == files
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "plan", "explain", "validate"])
+@pytest.mark.parametrize("command", ["demo", "run", "plan", "explain", "pause", "hold", "resume", "validate"])
 def test_every_command_helps_with_examples(command: str) -> None:
     done = aiops(command, "--help")
     assert done.returncode == 0
