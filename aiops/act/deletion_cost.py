@@ -1,16 +1,13 @@
 """Which pods of a Deployment leave first, told to the ReplicaSet controller by their deletion costs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from kubernetes.client import ApiClient
 
 from aiops.act.kubernetes_api import FIELD_MANAGER, KubernetesApi
 from aiops.act.kubernetes_errors import API_ERRORS, Failure, Rule, read_error
-from aiops.model.decision import Decision, Outcome
-from aiops.model.refs import PoolRef
 
 ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
 _STRATEGIC = "application/strategic-merge-patch+json"
@@ -33,13 +30,15 @@ class PodCost:
 class Marked:
     """What came of marking or clearing.
 
-    ``problem`` says why not all pods show what was asked, and then the scale-down must not lean on it; ``written`` is
-    how many pods were patched; ``left`` are pods whose cost others wrote, which was left as it is.
+    ``problem`` says why not all pods show what was asked, and then the scale-down must not lean on it; ``forbidden``
+    that it is for want of a right, so asking again would not help. ``written`` is how many pods were patched; ``left``
+    are pods whose cost others wrote, which was left as it is.
     """
 
     written: int = 0
     left: tuple[str, ...] = ()
     problem: str = ""
+    forbidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,10 @@ class _Shown:
 
 class _StoppedError(Exception):
     """Why the work was broken off."""
+
+    def __init__(self, why: str, *, forbidden: bool = False) -> None:
+        super().__init__(why)
+        self.forbidden = forbidden
 
 
 class DeletionCosts:
@@ -75,16 +78,22 @@ class DeletionCosts:
         self._api = KubernetesApi(api, timeout_s)
         self._may_write, self._writes_off = may_write, writes_off
 
-    def mark(self, namespace: str, costs: Sequence[PodCost]) -> Marked:
+    def mark(self, namespace: str, costs: Sequence[PodCost], formerly: Collection[str] = ()) -> Marked:
         """Give pods their costs; only those that differ are patched. Pods that are gone are passed over.
 
         A cost of 0 is written too: a pod without one counts as 0 for the ReplicaSet controller, but nobody sees why.
+        Pods that were marked ``formerly`` and are given no cost now lose theirs, if aiops wrote it.
         """
         wild = [cost for cost in costs if not _LEAST <= cost.cost <= _MOST]
         if wild:
             return Marked(problem=f"deletion cost {wild[0].cost} of pod {wild[0].pod} is no 32-bit number")
         wanted = {cost.pod: str(cost.cost) for cost in costs}
-        return self._bring(namespace, lambda shown: {name: cost for name, cost in wanted.items() if name in shown})
+
+        def asked(shown: dict[str, _Shown]) -> dict[str, str | None]:
+            stale = {name: None for name in formerly if name in shown and shown[name].own}
+            return {**stale, **{name: cost for name, cost in wanted.items() if name in shown}}
+
+        return self._bring(namespace, asked)
 
     def clear(self, namespace: str, pods: Sequence[str] | None = None) -> Marked:
         """Take the costs that aiops wrote from these pods; None: from all pods of the namespace, after a crash."""
@@ -108,7 +117,7 @@ class DeletionCosts:
             if written:
                 self._must_show(namespace, {name: cost for name, cost in asked.items() if name not in left})
         except _StoppedError as stopped:
-            return Marked(written, left, str(stopped))
+            return Marked(written, left, str(stopped), stopped.forbidden)
         return Marked(written, left)
 
     def _must_show(self, namespace: str, asked: dict[str, str | None]) -> None:
@@ -154,7 +163,7 @@ class DeletionCosts:
             told = read_error(error, Rule("", "pods", verb, namespace), subject)
             if told.failure is Failure.GONE:
                 return None
-            raise _StoppedError(told.sentence) from error
+            raise _StoppedError(told.sentence, forbidden=told.failure is Failure.FORBIDDEN) from error
 
 
 def _shown(metadata: dict[str, Any]) -> _Shown:
@@ -169,30 +178,3 @@ def _wrote(managed_fields: list[dict[str, Any]]) -> bool:
         and f"f:{ANNOTATION}" in entry.get("fieldsV1", {}).get("f:metadata", {}).get("f:annotations", {})
         for entry in managed_fields
     )
-
-
-class VictimActuator:
-    """Tells which pods leave first, and then scales; fits ``control.protocols.Actuator``.
-
-    ``victims`` gives the costs of a pool's pods, nothing where their order does not matter or its kind does not look at
-    costs. A scale-down whose costs are not shown by the API server is refused: without them any pod could go. ``scale``
-    carries the decision out. The costs are cleared by ``DeletionCosts.clear`` once the pods have left.
-    """
-
-    def __init__(
-        self,
-        scale: Callable[[Decision], Outcome],
-        costs: DeletionCosts,
-        victims: Callable[[PoolRef], Sequence[PodCost]],
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._scale, self._costs, self._victims, self._now = scale, costs, victims, now
-
-    def apply(self, decision: Decision) -> Outcome:
-        """Mark the pods if the pool shrinks, and ask for ``decision.desired`` replicas."""
-        costs = self._victims(decision.pool) if decision.change < 0 else ()
-        marked = self._costs.mark(decision.pool.namespace, costs) if costs else Marked()
-        if marked.problem:
-            error = f"which pods of {decision.pool} shall leave could not be told: {marked.problem}"
-            return Outcome(decision.pool, self._now(), decision.desired or 0, applied=False, error=error)
-        return self._scale(decision)

@@ -11,14 +11,16 @@ from typing import Annotated
 import typer
 from kubernetes.client import ApiClient
 
+from aiops.act.deletion_cost import DeletionCosts
 from aiops.act.events import EventRecorder
 from aiops.act.lease import LeaseElector, new_identity
 from aiops.act.scale import ScaleActuator
+from aiops.act.victims import VictimActuator
 from aiops.cli.shell import CommandError
 from aiops.control.lead import Alone
 from aiops.control.protocols import Actuator, Elector, Observer
 from aiops.model.decision import Decision, Outcome
-from aiops.model.policy import PolicySet
+from aiops.model.policy import Mode, PolicySet
 from aiops.observe.cluster_reader import ClusterReader
 from aiops.observe.clustered import ClusteredObserver
 from aiops.observe.kubernetes import AccessError, KubernetesAccess, connect
@@ -49,6 +51,8 @@ class World:
     elector: Elector
     problem: Callable[[], str] = lambda: ""
     """Why it cannot get or keep the Lease; empty where it can."""
+    settle: Callable[[], None] = lambda: None
+    """Ends, after a turn, what earlier ones began."""
 
 
 class _NoCluster:
@@ -85,8 +89,12 @@ def observer_of(
     now: Callable[[], datetime],
 ) -> Observer:
     """Let an observer of metrics see the cluster too, where one is connected."""
-    if access is None:
-        return metrics
+    return metrics if access is None else _clustered(access, metrics, policies, now)
+
+
+def _clustered(
+    access: KubernetesAccess, metrics: Observer, policies: Callable[[], PolicySet], now: Callable[[], datetime]
+) -> ClusteredObserver:
     return ClusteredObserver(metrics, ClusterReader(access, policies, now).read)
 
 
@@ -97,17 +105,37 @@ def world_of(
     policies: Callable[[], PolicySet],
     now: Callable[[], datetime],
     lease: str,
+    *,
+    victims: bool,
 ) -> Iterator[World]:
-    """Wire the loop to a cluster, where one is connected; the Lease is released at the end."""
-    observer = observer_of(access, metrics, policies, now)
+    """Wire the loop to a cluster, where one is connected; the Lease is released at the end.
+
+    ``victims`` lets it say which pods leave first.
+    """
     if access is None:
-        yield World(observer, _NoCluster(now), Alone())
+        yield World(metrics, _NoCluster(now), Alone())
         return
+    observer = _clustered(access, metrics, policies, now)
     namespace, _, name = lease.rpartition("/")
     api: ApiClient = access.client
     with LeaseElector(api, namespace or _own_namespace(), name, new_identity()) as elector:
-        actuator = ScaleActuator(api, may_write=elector.leads, on_change=EventRecorder(api).changed, now=now)
-        yield World(observer, actuator, elector, lambda: elector.problem)
+        scale = ScaleActuator(api, may_write=elector.leads, on_change=EventRecorder(api).changed, now=now)
+        if not victims:
+            yield World(observer, scale, elector, lambda: elector.problem)
+            return
+        chosen = VictimActuator(scale.apply, DeletionCosts(api, may_write=elector.leads), elector.leads, now)
+        yield World(
+            observer,
+            chosen,
+            elector,
+            lambda: elector.problem,
+            lambda: chosen.settle(observer.view, _written_namespaces(policies())),
+        )
+
+
+def _written_namespaces(policies: PolicySet) -> list[str]:
+    """Give the namespaces in which replicas may be removed."""
+    return sorted({policy.metadata.namespace for policy in policies.policies if policy.spec.mode is Mode.ACT})
 
 
 def _own_namespace() -> str:

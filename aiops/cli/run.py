@@ -92,6 +92,14 @@ def run(
         str,
         typer.Option(metavar="[NAMESPACE/]NAME", help="Of several processes, the one that holds this Lease writes."),
     ] = "aiops",
+    deletion_cost: Annotated[
+        bool,
+        typer.Option(
+            "--deletion-cost",
+            help="Say which pods of a Deployment leave first: those with the fewest requests. Needs list and patch of "
+            "pods (deploy/deletion-cost).",
+        ),
+    ] = False,
 ) -> None:
     """Run the loop: observe, emit, and act on a cluster. It serves a page, a JSON API, /metrics and the probes.
 
@@ -124,7 +132,7 @@ def run(
         client_for(prometheus, bearer_token_file, user, password_file, ca_file, tenant, matcher) as client,
     ):
         watch = _watched(policy, connected=access is not None)
-        wired = _Run(watch, client, access, lease, beat, span, rate_window)
+        wired = _Run(watch, client, access, lease, deletion_cost, beat, span, rate_window)
         evidence = journal or default_journal()
         wired.until_stopped(evidence, forecasts or evidence.with_suffix(".forecasts"), host, port, end, log_format)
 
@@ -155,6 +163,7 @@ class _Run:
     client: PrometheusClient
     access: KubernetesAccess | None
     lease: str
+    victims: bool
     interval: timedelta
     history: timedelta
     window: timedelta
@@ -175,6 +184,7 @@ class _Run:
         told_of_lease = _Changes("the Lease is neither got nor kept")
 
         def turned(turn: Turn) -> None:
+            world.settle()
             told_of_lease(world.problem())
             health.cycle_ended(turn.cycle)
             if history.learned is not None:
@@ -183,7 +193,7 @@ class _Run:
         server = Server(create_app(journal, emitter, health, policies.held), host=host, port=port)
         try:
             with (
-                world_of(self.access, metrics, policies.held, clock.now, self.lease) as world,
+                world_of(self.access, metrics, policies.held, clock.now, self.lease, victims=self.victims) as world,
                 server,
                 clock.on_signals(),
             ):

@@ -10,6 +10,7 @@ from aiops.model.cycle import Cycle, ModelCycle
 from aiops.model.decision import Decision, Provenance
 from aiops.model.forecast import ForecastBasis, ForecastSkill, Window
 
+_VICTIMS = 5
 _STYLE = {"up": "green", "down": "cyan", "hold": ""}
 
 
@@ -104,6 +105,7 @@ def explanation(model: ModelCycle, at: datetime) -> RenderableType:
         parts += [Text(f"  - {reason.sentence}") for reason in decision.reasons]
         if decision.why_not:
             parts.append(Text(f"  {decision.why_not}"))
+        parts += [Text(f"  {line}") for line in _victims(decision)]
         if decision.inputs:
             parts.append(_inputs(decision))
     parts += [Text(f"{found.kind}: {found.note}", style="yellow") for found in model.detections]
@@ -122,6 +124,13 @@ def _decision_head(decision: Decision) -> Text:
     if decision.needed is not None:
         head += f" (needed {decision.needed})"
     return Text(head, style=_STYLE[decision.direction] or "bold")
+
+
+def _victims(decision: Decision) -> list[str]:
+    """Name the replicas that cost least to lose; of many, the first."""
+    told = [victim.sentence for victim in decision.victims[:_VICTIMS]]
+    more = len(decision.victims) - len(told)
+    return [f"costs least to lose: {line}" for line in told] + [f"and {more} more"] * bool(more)
 
 
 def _inputs(decision: Decision) -> Table:

@@ -122,11 +122,35 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Victim:
+    """A replica that leaves first, and what is lost with it.
+
+    ``requests`` run or wait at it, ``prefix_s`` is the prefill time that its cache saved others within the last minute;
+    None where that was not measured.
+    """
+
+    replica: str
+    starting: bool
+    requests: float | None = None
+    prefix_s: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What is lost with it, for people."""
+        if self.starting:
+            return f"{self.replica} does not serve yet"
+        lost = "an unknown number of requests" if self.requests is None else f"{self.requests:g} requests"
+        return f"{self.replica} has {lost}" + (f" and {self.prefix_s:.2g} s of prefixes" if self.prefix_s else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What one pool shall have, and why.
 
     ``current`` and ``desired`` are replicas; None where the present number is not known, and then nothing is asked.
     ``reasons`` stand in the order in which the rules applied. ``why_not`` is the nearest thing that would change it.
+    ``victims`` are the replicas that cost least to lose, the cheapest first, where fewer are wanted and Kubernetes lets
+    itself be told which.
     """
 
     ref: ModelRef
@@ -138,6 +162,7 @@ class Decision:
     reasons: tuple[Reason, ...]
     inputs: tuple[Input, ...] = ()
     why_not: str = ""
+    victims: tuple[Victim, ...] = ()
 
     @property
     def change(self) -> int:

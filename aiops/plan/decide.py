@@ -6,7 +6,7 @@ from dataclasses import replace
 from aiops.detect import diagnose
 from aiops.model.capacity import Capacity
 from aiops.model.cycle import Cycle, ModelCycle, PoolSummary
-from aiops.model.decision import Decision, Reason
+from aiops.model.decision import Decision, Reason, Victim
 from aiops.model.demand import DemandSource, TokenDemand, Work
 from aiops.model.detection import DetectionKind, Diagnosis
 from aiops.model.forecast import Forecast
@@ -22,6 +22,7 @@ from aiops.plan.needs import RoleNeed, backlog_work, event_inputs, find, inputs_
 from aiops.plan.shifts import demand_shifts
 from aiops.plan.sizing import PoolNeed, size
 from aiops.plan.state import ModelMemory, State
+from aiops.plan.victims import victims_of
 from aiops.plan.work import replica_rate, shape_of, work_of
 
 # Prefill before decode: the order in which sizing takes a pair.
@@ -165,6 +166,7 @@ class _View:
                     *event_inputs(self._forecasts(pool.role), self.policy.spec.calendar),
                 ),
                 why_not=why_not(needs[i], demand, capacities[i], self._current(pool) or 0),
+                victims=self._victims(pool, sizing.replicas[i], demand),
             )
             for i, pool in enumerate(self.pools)
         )
@@ -188,6 +190,13 @@ class _View:
         late_s = self.now_s - self.lead.p90_s
         stuck = any(one.reason and one.ordered_at.timestamp() <= late_s for one in (seen.starting if seen else ()))
         return (Reason.UNSCHEDULABLE,) if stuck else ()
+
+    def _victims(self, pool: PoolSpec, desired: int, demand: TokenDemand) -> tuple[Victim, ...]:
+        seen, profile = self._seen(pool), self.policies.variants[pool.variant].profile
+        if seen is None or desired >= (seen.current or 0):
+            return ()
+        tokens = demand.input_tokens_per_request
+        return victims_of(seen, desired, profile.prefill_s(tokens) / tokens if profile and tokens else None)
 
     def _held(self, reason: Reason) -> tuple[Decision, ...]:
         """Hold every pool where it is; in ``emit``, where others read the number, what was asked stays asked."""

@@ -3,6 +3,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from aiops.cli.show import explanation
+from aiops.model.decision import Victim
 from aiops.model.forecast import DemandShift, ForecastBasis, ForecastSkill, ShiftKind, Window
 from tests.act import evidence
 
@@ -52,3 +53,17 @@ def test_what_was_not_judged_yet_is_left_empty() -> None:
     (row,) = (line.split() for line in text.splitlines() if "req_per_s" in line and " 600 s" in line)
     assert row[-4:] == ["history", "3", "day_profile", "100%"]
     assert "no skill" not in text
+
+
+def test_an_explanation_names_the_replicas_that_cost_least_to_lose() -> None:
+    seen = evidence.cycle()
+    (first, *others) = seen.models[0].decisions
+    victims = tuple(Victim(f"pod-{i}", starting=not i, requests=float(i)) for i in range(7))
+    out = Console(width=200)
+    with out.capture() as captured:
+        out.print(explanation(replace(seen.models[0], decisions=(replace(first, victims=victims), *others)), seen.at))
+
+    assert "costs least to lose: pod-0 does not serve yet" in captured.get()
+    assert "costs least to lose: pod-4 has 4 requests" in captured.get()
+    assert "pod-5" not in captured.get()
+    assert "and 2 more" in captured.get()

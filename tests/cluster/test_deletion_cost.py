@@ -1,13 +1,11 @@
-"""Those with the lowest deletion cost go first when the real ReplicaSet controller scales down."""
+"""The costs of pods as the API server keeps them: written, seen, taken back, and never anybody else's."""
 
 from collections.abc import Callable
 
 import pytest
 
-from aiops.act.deletion_cost import ANNOTATION, DeletionCosts, Marked, PodCost, VictimActuator
-from aiops.act.scale import ScaleActuator
-from aiops.model.refs import PoolRef
-from tests.act.granted import allow, decided, grant, settle
+from aiops.act.deletion_cost import ANNOTATION, DeletionCosts, Marked, PodCost
+from tests.act.granted import allow, grant, settle
 from tests.cluster.manifests import Server
 from tests.cluster.place import Place
 
@@ -40,64 +38,6 @@ def by_hand(place: Place, pod: str, cost: str) -> None:
     place.core.patch_namespaced_pod(pod, place.namespace, {"metadata": {"annotations": {ANNOTATION: cost}}})
 
 
-def test_the_cheapest_go_first_and_no_cost_stays_behind(place: Place) -> None:
-    names = serve(place, 6)
-    api = grant(place, "act", "deletion-cost")
-    costs = DeletionCosts(api, may_write=leads)
-    pool = PoolRef(place.namespace, "Deployment", "decode")
-    running: dict[str, int] = {}
-    actuator = VictimActuator(
-        ScaleActuator(api, may_write=leads).apply,
-        costs,
-        lambda _: [PodCost(name, running[name]) for name in names],
-    )
-    # Not in the order of their names or ages, and with one below nothing.
-    running |= zip(names, (40, 3, 17, -1, 25, 8), strict=True)
-    expected = sorted(names, key=lambda name: running[name])
-
-    left = []
-    for current, desired in ((6, 4), (4, 3)):
-        outcome = actuator.apply(decided(pool, current, desired))
-        assert outcome.applied, outcome.error
-        place.wait_for_ready(desired)
-        settle(place)
-        left.append(sorted(shown(place)))
-    cleared = costs.clear(place.namespace)
-
-    assert left == [sorted(expected[2:]), sorted(expected[3:])]
-    assert cleared == Marked(written=3)
-    assert set(shown(place).values()) == {None}
-
-
-def test_pods_are_not_marked_where_the_pool_grows(place: Place) -> None:
-    names = serve(place, 2)
-    api = grant(place, "act", "deletion-cost")
-    actuator = VictimActuator(
-        ScaleActuator(api, may_write=leads).apply, DeletionCosts(api, may_write=leads), lambda _: [PodCost(names[0], 1)]
-    )
-
-    outcome = actuator.apply(decided(PoolRef(place.namespace, "Deployment", "decode"), 2, 3))
-
-    assert outcome.applied, outcome.error
-    assert patched(place) == []
-
-
-def test_a_pool_does_not_shrink_where_nobody_can_say_who_leaves(place: Place) -> None:
-    names = serve(place, 2)
-    api = grant(place, "act")
-    actuator = VictimActuator(
-        ScaleActuator(api, may_write=leads).apply, DeletionCosts(api, may_write=leads), lambda _: [PodCost(names[0], 1)]
-    )
-
-    outcome = actuator.apply(decided(PoolRef(place.namespace, "Deployment", "decode"), 2, 1))
-
-    assert outcome.error == (
-        f"which pods of {place.namespace}/decode shall leave could not be told: "
-        f"a right is missing: '' pods list in namespace {place.namespace}"
-    )
-    assert sorted(shown(place)) == names
-
-
 def test_only_pods_whose_cost_differs_are_patched(place: Place) -> None:
     names = serve(place, 3)
     costs = DeletionCosts(grant(place, "deletion-cost"), may_write=leads)
@@ -108,6 +48,18 @@ def test_only_pods_whose_cost_differs_are_patched(place: Place) -> None:
     assert (first, second) == (Marked(written=3), Marked(written=1))
     assert patched(place) == [*names, names[1]]
     assert shown(place) == {names[0]: "5", names[1]: "7", names[2]: "5"}
+
+
+def test_pods_that_were_marked_before_and_are_not_now_lose_their_cost(place: Place) -> None:
+    names = serve(place, 3)
+    by_hand(place, names[2], "900")
+    costs = DeletionCosts(grant(place, "deletion-cost"), may_write=leads)
+    costs.mark(place.namespace, [PodCost(names[0], -1)])
+
+    marked = costs.mark(place.namespace, [PodCost(names[1], -1)], [names[0], names[2], "gone"])
+
+    assert marked == Marked(written=2)
+    assert shown(place) == {names[0]: None, names[1]: "-1", names[2]: "900"}
 
 
 def test_a_cost_that_somebody_else_wrote_is_left_alone(place: Place) -> None:
@@ -152,7 +104,8 @@ def test_a_missing_right_is_named(place: Place, verbs: str, missing: str) -> Non
 
     marked = costs.mark(place.namespace, [PodCost(names[0], 5)])
 
-    assert marked == Marked(problem=f"a right is missing: '' pods {missing} in namespace {place.namespace}")
+    why = f"a right is missing: '' pods {missing} in namespace {place.namespace}"
+    assert marked == Marked(problem=why, forbidden=True)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from aiops.act.emit import Emitter
 from aiops.act.journal import Journal
 from aiops.model.cycle import Cycle
-from aiops.model.decision import Outcome
+from aiops.model.decision import Outcome, Victim
 from aiops.model.policy import Mode, PolicySet
 from aiops.model.refs import ModelRef
 from aiops.serve.api import create_app
@@ -93,6 +93,14 @@ def test_findings_come_with_their_evidence_and_the_next_step() -> None:
     text = page(journal_of(evidence.troubled(evidence.cycle())))
     for shown in ("86 % sure", "more replicas would not help", "KV cache of the fullest 97 % against 31 %", "absent"):
         assert shown in text, shown
+
+
+def test_a_decision_shows_which_replicas_cost_least_to_lose() -> None:
+    seen = evidence.cycle()
+    (first, *others) = seen.models[0].decisions
+    told = replace(first, victims=(Victim("decode-x", starting=False, requests=2.0, prefix_s=1.5),))
+    text = page(journal_of(replace(seen, models=(replace(seen.models[0], decisions=(told, *others)),))))
+    assert "decode-x has 2 requests and 1.5 s of prefixes" in text
 
 
 def test_what_came_of_a_decision_is_shown() -> None:
