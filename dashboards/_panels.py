@@ -1,112 +1,26 @@
-"""Dashboards as plain values, and the one place that turns them into Grafana's JSON (through grafanalib).
-
-A dashboard file holds values of the classes below and nothing else, so what draws them can be replaced.
-"""
+"""The one place that turns dashboards into Grafana's JSON, through grafanalib."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from grafanalib import core as grafana
 from grafanalib._gen import DashboardEncoder
 
+from dashboards._finalize import Json, finalize
+from dashboards._values import Annotation, Dashboard, Line, Panel, Query, Row, Variable
+
 SCHEMA_VERSION = 39  # Grafana 11's; 12 reads it too
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _COLUMNS = 24
-_PANEL_HEIGHT = 8
-
-Json = dict[str, Any]
+_KEPT = "${__url_time_range}&${datasource:queryparam}&${cluster:queryparam}&${namespace:queryparam}"
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One PromQL expression and the name that its series get in the legend."""
+class _Raw(grafana.Panel):  # type: ignore[misc]  # grafanalib ships no types
+    """A panel whose class in grafanalib writes what Grafana read years ago: all it is stands in ``extraJson``."""
 
-    expr: str
-    legend: str
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """How the series of one legend name is drawn; a dash length of 0 is a solid line."""
-
-    legend: str
-    color: str | None = None
-    width: int = 1
-    dash: int = 0
-    fill_below_to: str | None = None
-    in_legend: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel, as wide as ``width`` of 24 columns.
-
-    ``thresholds`` are (lower bound, colour), the first bound None; ``states`` name the values of a state timeline with
-    their colours. ``may_be_empty`` says why the queries of a healthy loop may answer nothing; empty means that they
-    must answer. ``repeat`` names a variable for each value of which the panel is drawn.
-    """
-
-    title: str
-    description: str
-    unit: str
-    queries: tuple[Query, ...]
-    kind: Literal["lines", "steps", "bars", "states", "number"] = "lines"
-    width: int = 12
-    lines: tuple[Line, ...] = ()
-    thresholds: tuple[tuple[float | None, str], ...] = ((None, "green"),)
-    states: Mapping[int, tuple[str, str]] = field(default_factory=dict)
-    minimum: int | None = None
-    maximum: int | None = None
-    may_be_empty: str = ""
-    repeat: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Panels under one heading."""
-
-    title: str
-    panels: tuple[Panel, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A choice at the top of the dashboard: the values of a label, or a fixed list."""
-
-    name: str
-    label: str
-    query: str
-    kind: Literal["label", "list"] = "label"
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """Marks on the time axis of every panel, where an expression answers; ``title`` and ``text`` may use labels."""
-
-    name: str
-    expr: str
-    color: str
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dashboard:
-    """A dashboard; ``uid`` is its address, and never changes."""
-
-    uid: str
-    title: str
-    description: str
-    rows: tuple[Row, ...]
-    variables: tuple[Variable, ...]
-    annotations: tuple[Annotation, ...] = ()
-
-    @property
-    def panels(self) -> tuple[Panel, ...]:
-        """The panels of all rows."""
-        return tuple(panel for row in self.rows for panel in row.panels)
+    def to_json_data(self) -> Json:
+        drawn: Json = self.panel_json({})
+        return drawn
 
 
 def render(dashboard: Dashboard) -> str:
@@ -126,7 +40,10 @@ def render(dashboard: Dashboard) -> str:
         annotations=grafana.Annotations(
             list=[_own_annotations(), *(_annotation(one) for one in dashboard.annotations)]
         ),
-        links=[grafana.DashboardLink(title="aiops", tags=["aiops"], asDropdown=True, includeVars=True, keepTime=True)],
+        links=[
+            grafana.DashboardLink(title="aiops", tags=["aiops"], asDropdown=True, includeVars=True, keepTime=True),
+            _console(),
+        ],
         panels=_layout(dashboard.rows),
     )
     plain = json.loads(json.dumps(drawn.to_json_data(), cls=DashboardEncoder))
@@ -141,10 +58,10 @@ def _layout(rows: tuple[Row, ...]) -> list[grafana.Panel]:
         x, y = 0, y + 1
         for panel in row.panels:
             if x + panel.width > _COLUMNS:
-                x, y = 0, y + _PANEL_HEIGHT
-            drawn.append(_panel(panel, grafana.GridPos(h=_PANEL_HEIGHT, w=panel.width, x=x, y=y)))
+                x, y = 0, y + row.height
+            drawn.append(_panel(panel, grafana.GridPos(h=row.height, w=panel.width, x=x, y=y)))
             x += panel.width
-        y += _PANEL_HEIGHT
+        y += row.height
     return drawn
 
 
@@ -155,46 +72,128 @@ def _panel(panel: Panel, place: grafana.GridPos) -> grafana.Panel:
         "dataSource": DATASOURCE,
         "gridPos": place,
         "maxDataPoints": None,
-        "targets": [_target(query, chr(ord("A") + i), panel.kind) for i, query in enumerate(panel.queries)],
+        "targets": [_target(query, chr(ord("A") + i), panel) for i, query in enumerate(panel.queries)],
         "thresholds": [
             grafana.Threshold(color, i, 0.0 if bound is None else float(bound))
             for i, (bound, color) in enumerate(panel.thresholds)
         ],
+        "links": [_runbook(alert) for alert in panel.runbooks],
         "repeat": grafana.Repeat(direction="h", variable=panel.repeat, maxPerRow=2)
         if panel.repeat
         else grafana.Repeat(),
     }
+    extra: Json = {"fieldConfig": {"defaults": {"unit": panel.unit, **_drill(panel)}, "overrides": []}}
     if panel.kind == "states":
-        return grafana.StateTimeline(
-            **common,
-            mappings=_mappings(panel),
-            showValue="never",
-            extraJson={"fieldConfig": {"defaults": {"unit": panel.unit}}},
-        )
+        return grafana.StateTimeline(**common, mappings=_mappings(panel), showValue="never", extraJson=extra)
     if panel.kind == "number":
         return grafana.Stat(
-            **common, mappings=_mappings(panel), format=panel.unit, reduceCalc="lastNotNull", noValue="no data"
+            **common,
+            mappings=_mappings(panel),
+            format=panel.unit,
+            decimals=panel.decimals,
+            reduceCalc="lastNotNull",
+            noValue="no data",
+            graphMode="none" if panel.states else "area",
+            extraJson=extra,
         )
-    bars, steps = panel.kind == "bars", panel.kind == "steps"
+    if panel.kind in ("ranks", "table", "heatmap"):
+        drawn = {"ranks": _ranks, "table": _table, "heatmap": _heatmap}[panel.kind](panel)
+        drawn["fieldConfig"]["defaults"] = extra["fieldConfig"]["defaults"] | drawn["fieldConfig"]["defaults"]
+        return _Raw(**common, extraJson=drawn)
+    return _time_series(panel, common, extra)
+
+
+def _time_series(panel: Panel, common: Json, extra: Json) -> grafana.Panel:
+    bars, filled = panel.kind == "bars", panel.kind in ("bars", "stacked")
+    extra["fieldConfig"]["overrides"] = [_override(line) for line in panel.lines]
     return grafana.TimeSeries(
         **common,
         unit=panel.unit,
         drawStyle="bars" if bars else "line",
-        fillOpacity=80 if bars else 0,
-        stacking={"group": "A", "mode": "normal" if bars else "none"},
-        lineInterpolation="stepAfter" if steps else "linear",
+        fillOpacity=80 if bars else 30 if filled else 0,
+        stacking={"group": "A", "mode": "normal" if filled else "none"},
+        lineInterpolation="stepAfter" if panel.kind == "steps" else "linear",
         showPoints="never",
         tooltipMode="multi",
         thresholdsStyleMode="line" if len(panel.thresholds) > 1 else "off",
         valueMin=panel.minimum,
         valueMax=panel.maximum,
-        overrides=[_override(line) for line in panel.lines],
+        extraJson=extra,
     )
 
 
-def _target(query: Query, ref: str, kind: str) -> grafana.Target:
+def _ranks(panel: Panel) -> Json:
+    """The latest value of each series as a bar."""
+    return {
+        "type": "bargauge",
+        "fieldConfig": {"defaults": {"min": panel.minimum or 0, "max": panel.maximum, "noValue": "no data"}},
+        "options": {
+            "displayMode": "basic",
+            "orientation": "horizontal",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "showUnfilled": True,
+            "valueMode": "color",
+        },
+    }
+
+
+def _table(panel: Panel) -> Json:
+    """One line for each set of labels, one column for each query."""
+    columns = [
+        {
+            "matcher": {"id": "byName", "options": f"Value #{chr(ord('A') + i)}"},
+            "properties": [
+                {"id": "displayName", "value": query.legend},
+                {"id": "unit", "value": query.unit or panel.unit},
+            ],
+        }
+        for i, query in enumerate(panel.queries)
+    ]
+    return {
+        "type": "table",
+        "fieldConfig": {
+            "defaults": {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True}},
+            "overrides": columns,
+        },
+        "options": {"cellHeight": "sm", "footer": {"show": False}, "showHeader": True},
+        "transformations": [
+            {"id": "merge", "options": {}},
+            {"id": "organize", "options": {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": {}}},
+        ],
+    }
+
+
+def _heatmap(panel: Panel) -> Json:
+    """How many there are in each bucket over time; the buckets are those of the histogram."""
+    return {
+        "type": "heatmap",
+        "fieldConfig": {
+            "defaults": {"custom": {"hideFrom": {"legend": False, "tooltip": False, "viz": False}}},
+            "overrides": [],
+        },
+        "options": {
+            "calculate": False,
+            "cellGap": 1,
+            "color": {"exponent": 0.5, "mode": "scheme", "scale": "exponential", "scheme": "Oranges", "steps": 64},
+            "filterValues": {"le": 1e-9},
+            "legend": {"show": True},
+            "rowsFrame": {"layout": "auto"},
+            "tooltip": {"mode": "single", "yHistogram": False},
+            "yAxis": {"axisPlacement": "left", "reverse": False, "unit": panel.unit},
+        },
+    }
+
+
+def _target(query: Query, ref: str, panel: Panel) -> grafana.Target:
+    # What is summed over the whole range, or is a state, is one number; other numbers have their past behind them.
+    whole = panel.kind == "number" and ("$__range" in query.expr.replace("$__rate", "") or bool(panel.states))
     return grafana.Target(
-        expr=query.expr, legendFormat=query.legend, refId=ref, datasource=DATASOURCE, instant=kind == "number"
+        expr=query.expr,
+        legendFormat="{{le}}" if panel.kind == "heatmap" else query.legend,
+        refId=ref,
+        datasource=DATASOURCE,
+        format={"table": "table", "heatmap": "heatmap"}.get(panel.kind, "time_series"),
+        instant=whole or panel.kind in ("table", "ranks"),
     )
 
 
@@ -222,11 +221,39 @@ def _override(line: Line) -> Json:
     return {"matcher": {"id": "byName", "options": line.legend}, "properties": properties}
 
 
+def _drill(panel: Panel) -> Json:
+    if not panel.drill:
+        return {}
+    url = f"/d/{panel.drill}?var-model=${{__field.labels.model_name}}&{_KEPT}"
+    return {"links": [{"title": "This model alone", "url": url, "targetBlank": False}]}
+
+
+def _runbook(alert: str) -> Json:
+    return {"title": f"Runbook: {alert}", "url": f"${{console}}/runbook/{alert}", "targetBlank": True}
+
+
+def _console() -> Json:
+    return {
+        "title": "aiops' own page",
+        "type": "link",
+        "url": "${console}/",
+        "icon": "external link",
+        "targetBlank": True,
+        "tooltip": "Decisions with their reasons, as aiops shows them itself",
+        "asDropdown": False,
+        "includeVars": False,
+        "keepTime": False,
+        "tags": [],
+    }
+
+
 def _datasource() -> grafana.Template:
     return grafana.Template(name="datasource", label="Data source", type="datasource", query="prometheus", refresh=1)
 
 
 def _variable(variable: Variable) -> grafana.Template:
+    if variable.kind == "constant":
+        return grafana.Template(name=variable.name, type="constant", query=variable.query, hide=grafana.HIDE_VARIABLE)
     if variable.kind == "list":
         first = variable.query.split(",")[0]
         return grafana.Template(
@@ -259,7 +286,7 @@ def _own_annotations() -> Json:
     }
 
 
-def _annotation(annotation: Annotation) -> Json:
+def _annotation(annotation: Annotation) -> dict[str, Any]:
     return {
         "datasource": DATASOURCE,
         "enable": True,
@@ -270,66 +297,3 @@ def _annotation(annotation: Annotation) -> Json:
         "titleFormat": annotation.title,
         "textFormat": annotation.text,
     }
-
-
-_STALE = {
-    # grafanalib writes these for Grafana 5 to 8; today's neither reads nor writes them.
-    *("__inputs", "gnetId", "hideControls", "rows", "sharedCrosshair", "style"),
-    *("cacheTimeout", "editable", "error", "height", "hideTimeOverride", "minSpan", "span"),
-    *("auto", "auto_count", "auto_min", "tagValuesQuery", "tagsQuery", "useTags"),
-    *("intervalFactor", "metric", "step", "target", "query"),
-}
-
-
-def finalize(dashboard: Json) -> Json:
-    """Turn grafanalib's JSON into that of the present Grafana: nothing stale, real nulls, ids by place."""
-    done: Json = _without_nulls({key: value for key, value in dashboard.items() if key not in _STALE})
-    done |= {
-        "editable": False,
-        "fiscalYearStartMonth": 0,
-        "id": None,
-        "liveNow": False,
-        "preload": False,
-        "weekStart": "",
-    }
-    done["panels"] = [_final_panel(panel) | {"id": number} for number, panel in enumerate(done["panels"], start=1)]
-    done["templating"]["list"] = [_final_variable(variable) for variable in done["templating"]["list"]]
-    return done
-
-
-def _final_panel(panel: Json) -> Json:
-    done = {key: value for key, value in panel.items() if key not in _STALE}
-    if panel["type"] == "row":
-        return {key: done[key] for key in ("collapsed", "gridPos", "panels", "title", "type")}
-    if not panel.get("repeat"):
-        done = {key: value for key, value in done.items() if key not in ("maxPerRow", "repeat", "repeatDirection")}
-    steps = done["fieldConfig"]["defaults"]["thresholds"]["steps"]
-    done["fieldConfig"]["defaults"]["thresholds"]["steps"] = [
-        {"color": step["color"], "value": None if i == 0 else step["value"]} for i, step in enumerate(steps)
-    ]
-    if "legend" in done["options"]:
-        done["options"]["legend"]["showLegend"] = True
-    done["targets"] = [_final_target(target) for target in done["targets"]]
-    return done
-
-
-def _final_target(target: Json) -> Json:
-    done = {key: value for key, value in target.items() if key not in _STALE and value != ""}
-    return done | {"editorMode": "code", "range": not target["instant"]}
-
-
-def _final_variable(variable: Json) -> Json:
-    kept = {key: value for key, value in variable.items() if key not in _STALE - {"query"}}
-    if variable["type"] == "query":
-        kept |= {"current": {}, "definition": variable["query"]["query"]}
-    elif variable["type"] == "datasource":
-        kept["current"] = {}
-    return kept | {"skipUrlSync": False}
-
-
-def _without_nulls(value: Any) -> Any:  # noqa: ANN401  # JSON has no narrower type
-    if isinstance(value, dict):
-        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
-    if isinstance(value, list):
-        return [_without_nulls(one) for one in value]
-    return value

@@ -1,41 +1,8 @@
 """What aiops decided and why, what it had expected, and whether it is well."""
 
-from dashboards._panels import Annotation, Dashboard, Line, Panel, Query, Row, Variable
-
-MODEL = 'namespace=~"$namespace",model_name=~"$model"'
-POOL = f'{MODEL},pool=~"$pool"'
-FORECAST = "aiops_forecast_tokens_per_second"
-NEEDS_HISTORY = "nothing is scored until a forecast's horizon has passed"
-
-
-def counted(selector: str, by: str, window: str) -> str:
-    """Count a counter's events, the first of a series included: ``increase`` alone misses the one that makes it."""
-    grown = f"sum by ({by}) (increase({selector}[{window}])) > 0"
-    return f"({grown}) or (sum by ({by}) ({selector}) unless sum by ({by}) ({selector} offset {window}))"
-
-
-def fan(metric: str, selector: str) -> tuple[Query, ...]:
-    """Demand as it came, and the quantiles that were forecast for this moment one horizon ago."""
-    ago = f'{selector}{"," if selector else ""}horizon="$horizon"'
-    return (
-        Query(f"sum(aiops_demand_{metric}_per_second{{{selector}}})", "demand"),
-        *(
-            Query(f'sum(aiops_forecast_{metric}_per_second{{{ago},quantile="{level}"}} offset $horizon)', f"P{percent}")
-            for level, percent in (("0.1", 10), ("0.5", 50), ("0.9", 90))
-        ),
-    )
-
-
-FAN_LINES = (
-    Line("demand", color="blue", width=2),
-    Line("P10", color="orange", width=0, in_legend=False),
-    Line("P50", color="orange", dash=6),
-    Line("P90", color="orange", width=0, fill_below_to="P10"),
-)
-FAN_NOTE = (
-    "The band is what was forecast for this moment one horizon ago, not what one would say with hindsight; demand "
-    "should leave it upwards one time in ten. With several models chosen, quantiles are summed: too wide a band."
-)
+from dashboards._forecast_rows import DEMAND, SKILL
+from dashboards._selectors import ANNOTATIONS, MODEL, POOL, counted, variables
+from dashboards._values import Dashboard, Line, Panel, Query, Row, Variable
 
 REPLICAS = Row(
     "Replicas",
@@ -89,123 +56,34 @@ REPLICAS = Row(
             queries=(Query(f"max by (pool, limit) (aiops_decision_limited{{{POOL}}})", "{{pool}}: {{limit}}"),),
             may_be_empty="no rule has limited a plan since aiops started",
         ),
-    ),
-)
-
-DEMAND = Row(
-    "Demand and forecast",
-    (
         Panel(
-            title="Prompt tokens: demand against the forecast made $horizon ago",
-            description=f"Prompt tokens that arrive, cached ones included. {FAN_NOTE}",
-            unit="suffix: tok/s",
-            minimum=0,
-            queries=fan("tokens", f'{MODEL},kind="input"'),
-            lines=FAN_LINES,
-        ),
-        Panel(
-            title="Output tokens: demand against the forecast made $horizon ago",
-            description=f"Output tokens that the arrivals ask for, by the recent length of an answer. {FAN_NOTE}",
-            unit="suffix: tok/s",
-            minimum=0,
-            queries=fan("tokens", f'{MODEL},kind="output"'),
-            lines=FAN_LINES,
-        ),
-        Panel(
-            title="Requests: demand against the forecast made $horizon ago",
-            description=f"Requests that arrive, those that wait included. {FAN_NOTE}",
-            unit="reqps",
-            minimum=0,
-            queries=fan("requests", MODEL),
-            lines=FAN_LINES,
-        ),
-        Panel(
-            title="Forecast ahead: P90 by horizon",
-            description="What is expected now for one horizon ahead, at the quantile that nine in ten stay below.",
-            unit="suffix: tok/s",
-            minimum=0,
-            queries=(
-                Query(f'sum by (kind, horizon) ({FORECAST}{{{MODEL},quantile="0.9"}})', "{{kind}} in {{horizon}}"),
-            ),
-        ),
-        Panel(
-            title="Work: replicas kept busy",
-            description="Demand as replica-seconds a second: 1 keeps one replica busy exactly at its objective. "
-            "Divided by the utilization limit, it is the number of replicas that the present needs.",
+            title="Changes carried out",
+            description="Changes of a pool's replicas that the cluster took. In observe and emit mode there are none: "
+            "others write.",
             unit="short",
-            width=8,
-            minimum=0,
-            queries=(Query(f"sum by (model_name, role) (aiops_work_replicas{{{MODEL}}})", "{{model_name}} {{role}}"),),
-        ),
-        Panel(
-            title="Utilization limit",
-            description="The highest utilization of a replica at which the objectives still hold, as planned with.",
-            unit="percentunit",
-            width=8,
-            minimum=0,
-            maximum=1,
+            kind="bars",
             queries=(
                 Query(
-                    f"min by (model_name, role) (aiops_utilization_limit_ratio{{{MODEL}}})", "{{model_name}} {{role}}"
+                    counted(f"aiops_scale_events_total{{{POOL}}}", "pool, direction", "$__rate_interval"),
+                    "{{pool}}: {{direction}}",
                 ),
             ),
+            may_be_empty="aiops has carried out no change within the range",
         ),
         Panel(
-            title="Lead time",
-            description="Seconds from a decision until its replicas serve, at the P90 that the plan waits for. A peak "
-            "that ends sooner buys nothing.",
-            unit="s",
-            width=8,
-            minimum=0,
-            queries=(Query(f"max by (model_name) (aiops_lead_time_seconds{{{MODEL}}})", "{{model_name}}"),),
-        ),
-        Panel(
-            title="Coverage of the P90 (0.9 is right)",
-            description="Share of recent actuals at or below the P90 that was forecast for them. Far below 0.9 the "
-            "plan is too tight, at 1.0 it wastes replicas.",
-            unit="percentunit",
-            width=8,
-            minimum=0,
-            maximum=1,
-            thresholds=((None, "red"), (0.8, "green")),
+            title="Asked for and not set",
+            description="Replicas asked of Kubernetes less those that the target is set to. In act mode it is back at "
+            "0 within a cycle; in emit mode as soon as the scaler that reads the number follows.",
+            unit="short",
+            kind="steps",
             queries=(
                 Query(
-                    f'min by (model_name, kind) (aiops_forecast_coverage_ratio{{{MODEL},horizon="$horizon"}})',
-                    "{{model_name}} {{kind}}",
+                    f"sum by (pool) (aiops_desired_replicas{{{POOL}}}) "
+                    f"- sum by (pool) (aiops_current_replicas{{{POOL}}})",
+                    "{{pool}}",
                 ),
             ),
-            may_be_empty=NEEDS_HISTORY,
-        ),
-        Panel(
-            title="Error of the forecast (WAPE)",
-            description="Sum of absolute errors over the sum of actuals, lately. Unlike a percentage error it does "
-            "not blow up at night.",
-            unit="percentunit",
-            width=8,
-            minimum=0,
-            queries=(
-                Query(
-                    f'max by (model_name, kind) (aiops_forecast_wape_ratio{{{MODEL},horizon="$horizon"}})',
-                    "{{model_name}} {{kind}}",
-                ),
-            ),
-            may_be_empty=NEEDS_HISTORY,
-        ),
-        Panel(
-            title="Skill over repeating the last value",
-            description="1 minus the forecast's error over that of the last value. 0 is no better than doing nothing, "
-            "below 0 is worse.",
-            unit="percentunit",
-            width=8,
-            maximum=1,
-            thresholds=((None, "red"), (0, "green")),
-            queries=(
-                Query(
-                    f'min by (model_name, kind) (aiops_forecast_skill_ratio{{{MODEL},horizon="$horizon"}})',
-                    "{{model_name}} {{kind}}",
-                ),
-            ),
-            may_be_empty=NEEDS_HISTORY,
+            may_be_empty="the policies are in observe mode, which asks for nothing",
         ),
     ),
 )
@@ -227,6 +105,7 @@ FINDINGS = Row(
                     "{{kind}} {{model_name}} {{pool}} {{replica}}",
                 ),
             ),
+            runbooks=("TokenFactoryRoutingSkew",),
             may_be_empty="nothing is found wrong",
         ),
         Panel(
@@ -253,6 +132,7 @@ FINDINGS = Row(
                     "{{model_name}} {{signal}}",
                 ),
             ),
+            runbooks=("AiopsBlind",),
         ),
         Panel(
             title="Mode",
@@ -291,6 +171,7 @@ LOOP = Row(
                     "age",
                 ),
             ),
+            runbooks=("AiopsLoopStalled",),
         ),
         Panel(
             title="Cycle time, P95 by stage",
@@ -322,9 +203,23 @@ LOOP = Row(
             "meanwhile.",
             unit="short",
             kind="bars",
-            width=16,
+            width=8,
             queries=(Query(counted("aiops_loop_errors_total", "stage", "$__rate_interval"), "{{stage}}"),),
             may_be_empty="no stage has failed",
+        ),
+        Panel(
+            title="Who leads",
+            description="Processes of aiops with their versions. One leads and writes, the others watch.",
+            unit="none",
+            kind="states",
+            width=8,
+            states={0: ("watches", "blue"), 1: ("leads", "green")},
+            queries=(
+                Query(
+                    "max by (instance, version) (aiops_leader * on (instance) group_left (version) aiops_build_info)",
+                    "{{instance}} {{version}}",
+                ),
+            ),
         ),
         Panel(
             title="Policy files",
@@ -334,32 +229,16 @@ LOOP = Row(
             width=8,
             states={0: ("as on disk", "green"), 1: ("broken: last good ones used", "red")},
             queries=(Query("max(aiops_policy_load_failed)", "policies"),),
+            runbooks=("AiopsPolicyBroken",),
         ),
     ),
 )
-
-# A change that is wanted for an hour is one event: only its first cycle is marked.
-_CHANGES = "aiops_decisions_total{{" + POOL + ',direction="{direction}"}}'
-
-
-def _began(direction: str) -> str:
-    by, changes = "namespace, model_name, pool, reason", _CHANGES.format(direction=direction)
-    return f"({counted(changes, by, '2m')}) unless sum by ({by}) (increase({changes}[2m] offset 2m)) > 0"
-
 
 DASHBOARD = Dashboard(
     uid="aiops-decisions",
     title="aiops / Decisions and forecast",
     description="What aiops decided and why, what it had expected, what it finds wrong, and whether it is well.",
-    variables=(
-        Variable("namespace", "Namespace", "label_values(aiops_mode, namespace)"),
-        Variable("model", "Model", 'label_values(aiops_mode{namespace=~"$namespace"}, model_name)'),
-        Variable("pool", "Pool", f"label_values(aiops_ready_replicas{{{MODEL}}}, pool)"),
-        Variable("horizon", "Forecast horizon", "10m,30m", kind="list"),
-    ),
-    annotations=(
-        Annotation("More replicas wanted", _began("up"), "green", "{{pool}}: more replicas wanted", "{{reason}}"),
-        Annotation("Fewer replicas wanted", _began("down"), "blue", "{{pool}}: fewer replicas wanted", "{{reason}}"),
-    ),
-    rows=(REPLICAS, DEMAND, FINDINGS, LOOP),
+    variables=(*variables("aiops_ready_replicas", "role"), Variable("horizon", "Horizon", "10m,30m", kind="list")),
+    annotations=ANNOTATIONS,
+    rows=(REPLICAS, DEMAND, SKILL, FINDINGS, LOOP),
 )

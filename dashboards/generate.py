@@ -12,7 +12,8 @@ HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:
     sys.path.insert(0, str(HERE.parent))  # `dashboards` is found from wherever this file is run
 
-from dashboards._panels import Dashboard, render  # noqa: E402  # the line above makes it findable
+from dashboards._panels import render  # noqa: E402  # the line above makes it findable
+from dashboards._values import Dashboard  # noqa: E402
 
 
 def dashboards() -> tuple[Dashboard, ...]:

@@ -42,6 +42,9 @@ GAUGES: dict[str, Family] = {
     ),
     "aiops_current_replicas": Family(POOL, "Replicas that the pool's target is set to."),
     "aiops_ready_replicas": Family(POOL, "Replicas that serve."),
+    "aiops_starting_replicas": Family(POOL, "Replicas that are ordered and do not serve yet."),
+    "aiops_draining_replicas": Family(POOL, "Replicas that end what they have and take nothing new."),
+    "aiops_gpus": Family(POOL, "GPUs of the replicas that are paid for: serving, starting, draining."),
     "aiops_min_replicas": Family(POOL, "The policy's minimum."),
     "aiops_max_replicas": Family(POOL, "The policy's maximum."),
     "aiops_decision_limited": Family(
@@ -257,11 +260,16 @@ def _pool(gauges: Gauges, model: ModelCycle, summary: PoolSummary, latest: Lates
     labels = latest.labels(model.ref, summary.pool, role)
     gauges.set("aiops_current_replicas", labels, summary.current)
     gauges.set("aiops_ready_replicas", labels, summary.ready)
+    gauges.set("aiops_starting_replicas", labels, summary.starting)
+    gauges.set("aiops_draining_replicas", labels, summary.draining)
     if spec is None:
         return
     gauges.set("aiops_min_replicas", labels, spec.min)
     gauges.set("aiops_max_replicas", labels, spec.max)
     variant = latest.policies.variants.get(spec.variant)
-    if variant is not None and variant.usd_per_hour is not None:
-        paid = summary.ready + summary.starting + summary.draining
+    if variant is None:
+        return
+    paid = summary.ready + summary.starting + summary.draining
+    gauges.set("aiops_gpus", labels, paid * variant.gpus)
+    if variant.usd_per_hour is not None:
         gauges.set("aiops_cost_usd_per_hour", labels, paid * variant.usd_per_hour)

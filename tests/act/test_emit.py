@@ -18,7 +18,8 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 NAMES = """
 aiops_build_info aiops_mode aiops_leader aiops_loop_last_success_timestamp_seconds aiops_loop_interval_seconds
 aiops_loop_duration_seconds aiops_loop_errors aiops_loop_queries aiops_policy_load_failed aiops_recommended_replicas
-aiops_desired_replicas aiops_current_replicas aiops_ready_replicas aiops_min_replicas aiops_max_replicas
+aiops_desired_replicas aiops_current_replicas aiops_ready_replicas aiops_starting_replicas aiops_draining_replicas
+aiops_gpus aiops_min_replicas aiops_max_replicas
 aiops_decisions aiops_scale_events aiops_decision_limited aiops_demand_tokens_per_second
 aiops_demand_requests_per_second aiops_work_replicas aiops_forecast_tokens_per_second
 aiops_forecast_requests_per_second aiops_forecast_coverage_ratio aiops_forecast_wape_ratio aiops_forecast_skill_ratio
@@ -79,6 +80,9 @@ def test_a_pool_is_labelled_with_its_namespace_model_target_role_and_variant() -
     emitter = emitted(evidence.cycle())
     assert ("aiops_current_replicas", tuple(sorted(labels.items()))) in samples(emitter)
     assert values(emitter, "aiops_cost_usd_per_hour", role="decode") == [4 * 14.0]
+    assert values(emitter, "aiops_gpus", role="decode") == [4 * 4]
+    assert values(emitter, "aiops_starting_replicas", role="decode") == [0]
+    assert values(emitter, "aiops_draining_replicas", role="decode") == [0]
     assert values(emitter, "aiops_max_replicas", role="decode") == [24]
 
 

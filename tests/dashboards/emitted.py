@@ -19,7 +19,7 @@ from aiops.model.cycle import Cycle, ModelCycle, PoolSummary
 from aiops.model.decision import Decision, Outcome, Reason
 from aiops.model.demand import DemandSource, TokenDemand, Work
 from aiops.model.detection import Detection, DetectionKind, Diagnosis, Severity
-from aiops.model.forecast import Forecast, ForecastSkill
+from aiops.model.forecast import DemandShift, Forecast, ForecastSkill, ShiftKind, Window
 from aiops.model.policy import Mode, PolicySet, ScalingPolicy, Variant
 from aiops.model.refs import ModelRef, PoolRef, Role
 from aiops.model.snapshot import Latency, SignalHealth, SignalState
@@ -65,7 +65,10 @@ def cycle(number: int, at: datetime) -> Cycle:
         capacities=(Capacity(Role.DECODE, 0.7, CapacityBasis.INFERRED),),
         lead_time_s=180.0,
         forecasts=tuple(_forecasts(at)),
-        skills=tuple(ForecastSkill(series, window, 0.12, 0.3, 0.91, 40) for series in _TOKENS for window in HORIZONS),
+        skills=(
+            *(ForecastSkill(series, window, 0.12, 0.3, 0.91, 40) for series in _TOKENS for window in HORIZONS),
+            *(ForecastSkill("work_decode", window, 0.1, 0.2, 0.9, 40) for window in (Window(180, 480), Window(0, 900))),
+        ),
         decisions=tuple(
             _decision(pool, role, had, wanted) for pool, role in ((PREFILL, "prefill"), (DECODE, "decode"))
         ),
@@ -75,6 +78,7 @@ def cycle(number: int, at: datetime) -> Cycle:
             SignalHealth("running", SignalState.OK),
             SignalHealth("waiting", SignalState.STALE if minute % 30 < 5 else SignalState.ZERO),
         ),
+        shifts=(DemandShift(ShiftKind.LEVEL, 1.4, at - timedelta(hours=3), at - timedelta(hours=1)),),
     )
     return Cycle(at, number, (model,), queries=17)
 

@@ -70,6 +70,18 @@ def rules() -> list[dict[str, Any]]:
     ]
 
 
+def read_by(expr: str) -> set[str]:
+    """The series that an expression reads, through the rules that it builds on."""
+    recording = dict(recording_rules())
+    found, waiting = set(), _reads(expr)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        if name in recording:
+            waiting |= _reads(recording[name]) - found
+    return found
+
+
 def recorded(expr: str, series: Mapping[str, Series]) -> Series:
     """What a recording rule makes of what there is."""
     parsed = promql.parse(expr)

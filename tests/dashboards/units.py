@@ -20,13 +20,14 @@ class Unit:
 
     def times(self, other: "Unit", sign: int = 1) -> "Unit":
         """Multiply, or with a ``sign`` of -1 divide."""
+        if sign == 1 and TRUTH in self.powers:  # what is multiplied by 1 or 0 is chosen, and stays what it is
+            return other
+        if sign == 1 and TRUTH in other.powers:
+            return self
         powers = Counter(self.powers)
         for name, power in other.powers.items():
             powers[name] += sign * power
-        kept = {name: power for name, power in powers.items() if power}
-        if len(kept) > 1 or not _is_truth(self, other):
-            kept.pop(TRUTH, None)
-        return Unit(kept, self.size * other.size**sign)
+        return Unit({name: power for name, power in powers.items() if power}, self.size * other.size**sign)
 
     def scaled(self, factor: float) -> "Unit":
         """The unit of numbers that were multiplied by a constant."""
@@ -37,10 +38,6 @@ class Unit:
 
 
 TRUTH, THINGS = "truth", "things"
-
-
-def _is_truth(*units: Unit) -> bool:
-    return all(set(unit.powers) <= {TRUTH} for unit in units)
 
 
 _NAMED = {
@@ -81,7 +78,9 @@ def own(name: str) -> Unit:
 
 def shown_as(unit: Unit, panel: str) -> bool:
     """Whether a panel may show numbers of this unit under Grafana's unit ``panel``."""
-    powers, size = dict(unit.powers), unit.size
+    # What is counted for each thing is counted in the same unit.
+    powers = {name: power for name, power in unit.powers.items() if name != THINGS or power > 0}
+    size = unit.size
     counted = {name: power for name, power in powers.items() if name not in ("s", "J", "USD", "bytes", TRUTH)}
     is_count = len(counted) == 1 and powers == counted and list(powers.values()) == [1]
     is_rate = powers.get("s") == -1 and set(powers) - {"s"} == set(counted)
@@ -108,7 +107,7 @@ def shown_as(unit: Unit, panel: str) -> bool:
         dollars = (Unit({"USD": 1}), _NAMED["usd_per_hour"], Unit({"USD": 1, "tokens": -1}, 1e-6))
         return any(unit.same_as(one) for one in dollars)
     if panel == "suffix: GPU-hours":
-        return powers == {"gpus": 1, "s": 1} and math.isclose(size, 3600.0)
+        return powers == {"gpus": 1}
     if panel == "suffix: intervals":
         return powers == {} and math.isclose(size, 1.0)
     if panel in ("reqps", "cps"):
@@ -138,7 +137,7 @@ def unit_of(expr: promql.Expr, units: Mapping[str, tuple[Unit | None, Unit | Non
     if isinstance(expr, promql.AggregateExpr):
         inner = unit_of(expr.expr, units)
         if str(expr.op) in ("count", "group", "count_values"):
-            return Unit({THINGS: 1})
+            return Unit({TRUTH if str(expr.op) == "group" else THINGS: 1})
         truths = inner is not None and inner.powers == {TRUTH: 1}
         return Unit({THINGS: 1}) if truths and str(expr.op) == "sum" else inner
     if isinstance(expr, promql.Call):
