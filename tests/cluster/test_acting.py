@@ -1,7 +1,5 @@
 """The whole loop on a real cluster: aiops run sees real pods, and sets replicas by its own ServiceAccount's rights."""
 
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,20 +10,19 @@ import yaml
 from kubernetes import client
 
 from aiops.act.kubernetes_api import FIELD_MANAGER
-from tests.act.granted import ACCOUNT, grant, writes
+from tests.act.granted import grant, writes
+from tests.cluster.controller import RIGHTS, controller
 from tests.cluster.live import Settings, factory_on_pods
 from tests.cluster.place import Place
 from tests.cluster.scrape import PodPrometheus
-from tests.parts import http_text, running, wait_for
+from tests.parts import http_text, wait_for
 from tests.simulate.factories import shipped_profiles
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-AIOPS = str(Path(sys.executable).with_name("aiops"))
 POOL = "chat-8b"
 # From the start as many requests as eight replicas can answer.
 SETTINGS = Settings(night_req_per_s=45.0, peak_req_per_s=45.0, cold_start_s=(2.0, 4.0), grace_s=20)
-RIGHTS = ("observe", "act", "controller/leader-election.yaml", "cluster/nodes.yaml", "cluster/pods.yaml")
 
 
 def policy(place: Place, mode: str) -> str:
@@ -46,19 +43,8 @@ def policy(place: Place, mode: str) -> str:
 @contextmanager
 def aiops_run(place: Place, prometheus: PodPrometheus, folder: Path, mode: str = "act") -> Iterator[str]:
     """Run aiops with its own token; give the URL of its page."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "policy.yaml").write_text(policy(place, mode))
-    command = [AIOPS, "run", "--policy", str(folder / "policy.yaml"), "--prometheus", prometheus.url]
-    command += ["--kubeconfig", str(place.plane.kubeconfig(ACCOUNT, place.namespace))]
-    command += ["--lease", f"{place.namespace}/aiops", "--interval", "2s", "--window", "8s", "--history", "1h"]
-    command += ["--listen", "127.0.0.1:0", "--journal", str(folder / "journal.db")]
-    with running(command, folder / "aiops.log"):
-        yield str(wait_for(lambda: _page(folder / "aiops.log"), "aiops runs", timeout_s=120.0))
-
-
-def _page(log: Path) -> str:
-    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return next((str(line["page"]) for line in lines if "page" in line), "")
+    with controller(place, prometheus.url, folder, policy(place, mode)) as started:
+        yield started.page
 
 
 @pytest.fixture
