@@ -170,12 +170,14 @@ def test_the_wheel_carries_what_an_installed_aiops_needs(wheel: Path) -> None:
     assert [name for name in carried if "__pycache__" in name or name.endswith((".db", ".k"))] == []
 
 
-def test_a_package_without_its_repository_finds_its_policies(wheel: Path, tmp_path: Path) -> None:
+def test_a_package_without_its_repository_finds_its_policies_and_dashboards(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     program = (
         "import aiops; from pathlib import Path; from aiops.observe.packaged import packaged;"
         "from aiops.observe.policies import read_policies;"
-        "print(Path(aiops.__file__).parent, len(read_policies([packaged('policies')]).policies))"
+        "from aiops.observe.dashboard_files import dashboard_files;"
+        "policies = read_policies([packaged('policies')]).policies;"
+        "print(Path(aiops.__file__).parent, len(dashboard_files()), len(policies))"
     )
     told = subprocess.run(
         [sys.executable, "-c", program],
@@ -186,4 +188,4 @@ def test_a_package_without_its_repository_finds_its_policies(wheel: Path, tmp_pa
         check=True,
     )
 
-    assert told.stdout.split() == [str(tmp_path / "site" / "aiops"), "3"]
+    assert told.stdout.split() == [str(tmp_path / "site" / "aiops"), "6", "3"]

@@ -21,6 +21,7 @@ _COMMANDS = (
     "resume",
     "validate",
     "keda",
+    "dashboards",
     "simulate",
     "forecast",
 )

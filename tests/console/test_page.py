@@ -54,6 +54,15 @@ def test_the_page_shows_demand_objectives_replicas_and_why() -> None:
         assert shown in text, shown
 
 
+def test_the_runbook_that_an_alert_leads_to_is_there_and_no_other_file_is() -> None:
+    app = create_app(journal_of(), Emitter("1", 15), Health(15), evidence.policies, title="simulated factory")
+    found = TestClient(app).get("/runbook/AiopsBlind")
+    assert found.text.startswith("# AiopsBlind\n")
+    assert found.headers["content-type"] == "text/plain; charset=utf-8"
+    for wrong in ("Nothing", "..%2Faiops.rules.yaml", "AiopsBlind.md"):
+        assert TestClient(app).get(f"/runbook/{wrong}").status_code == 404
+
+
 def test_a_blind_cycle_is_shown_loudly_and_no_number_is_made_up() -> None:
     seen = evidence.cycle()
     text = page(journal_of(seen, evidence.blind_cycle(seen.at + timedelta(seconds=15), 2, "Prometheus <down>")))

@@ -1,14 +1,15 @@
-"""The routes of the page: the whole, its content alone, and the files it needs."""
+"""The routes of the page: the whole, its content alone, the files it needs, and the runbooks that alerts lead to."""
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from aiops.act.journal import Journal
 from aiops.model.policy import PolicySet
+from aiops.observe.packaged import packaged
 from aiops.serve.console.view import page_view
 from aiops.serve.console.words import ago, clock, number, quantity
 from aiops.serve.health import Health
@@ -24,7 +25,7 @@ _HEADERS = {
 
 
 def page_routes(app: FastAPI, journal: Journal, health: Health, policies: Callable[[], PolicySet], title: str) -> None:
-    """Add ``/``, ``/fragment`` and ``/assets`` to an app, and the security headers to every answer."""
+    """Add ``/``, ``/fragment``, ``/assets`` and ``/runbook`` to an app, and the security headers to every answer."""
     environment = _environment()
     assets = {name: files("aiops.serve.console").joinpath("assets", name).read_bytes() for name in _ASSETS}
 
@@ -52,6 +53,13 @@ def page_routes(app: FastAPI, journal: Journal, health: Health, policies: Callab
         if name not in assets:
             raise HTTPException(404, f"there is no file {name!r}; there are {', '.join(assets)}")
         return Response(assets[name], media_type=_ASSETS[name])
+
+    @app.get("/runbook/{alert}", include_in_schema=False)
+    def runbook(alert: str) -> PlainTextResponse:
+        pages = {path.stem: path for path in packaged("alerts", "runbook").glob("*.md")}
+        if alert not in pages:
+            raise HTTPException(404, f"there is no runbook {alert!r}; there are {', '.join(sorted(pages))}")
+        return PlainTextResponse(pages[alert].read_text(encoding="utf-8"))
 
 
 def _environment() -> Environment:
