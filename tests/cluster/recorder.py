@@ -20,7 +20,7 @@ from kubernetes import client
 
 from aiops.observe.cluster_owners import last_writer
 from aiops.observe.cluster_pods import read_pod
-from aiops.simulate.kernel.layout import COMPLETED, Records
+from aiops.simulate.kernel.layout import COMPLETED, PREFILLED, Records
 from aiops.simulate.requests import PS
 from aiops.simulate.served_model import ServedModel
 from tests.cluster.control_plane import new_client
@@ -32,6 +32,7 @@ from tests.parts import http_text
 
 _EVERY_S = 1.0
 _BIN_S = 15.0
+OBJECTIVE_S = 2.5  # of the time to first token, as policies have it by default
 _GAUGES = {
     "vllm:num_requests_running": "running",
     "vllm:num_requests_waiting": "waiting",
@@ -244,21 +245,41 @@ class _Book:
         rows = np.concatenate(self.ended) if self.ended else np.empty(0, [])
         if not len(rows):
             return
-        number = np.floor((rows["arrival"] / PS + self.opened_s - began_s) / _BIN_S).astype(int)
+        # The first half of a pair is told by itself, and again with the whole.
+        rows = rows[rows["kind"] != PREFILLED]
+        number = _bin(rows["arrival"] / PS + self.opened_s - began_s)
+        waiting = self._waiting(rows, began_s)
         for place in np.unique(number[number >= 0]):
             here = rows[number == place]
             done = here[here["kind"] == COMPLETED]
             ttft_s = (done["first_token"] - done["arrival"]) / PS
-            middle, late = np.quantile(ttft_s, (0.5, 0.95)) if len(ttft_s) else (None, None)
+            middle, slow = np.quantile(ttft_s, (0.5, 0.95)) if len(ttft_s) else (None, None)
             yield Served(
                 t_s=float(place * _BIN_S),
                 model=self.model.ref.model,
                 over_s=_BIN_S,
                 answered=len(done),
                 failed=len(here) - len(done),
+                late=int(np.count_nonzero(ttft_s > OBJECTIVE_S)),
+                waited=waiting.get(int(place), 0),
                 ttft_p50_s=None if middle is None else float(middle),
-                ttft_p95_s=None if late is None else float(late),
+                ttft_p95_s=None if slow is None else float(slow),
             )
+
+    def _waiting(self, rows: Records, began_s: float) -> dict[int, int]:
+        """The most that waited at once in each bin: had arrived, and were not in any engine's batch before."""
+        begun = np.where(rows["scheduled"] >= 0, rows["scheduled"], rows["finish"])
+        at, steps = np.concatenate([rows["arrival"], begun]), np.repeat([1, -1], len(rows))
+        order = np.lexsort((steps, at))
+        number = _bin(at[order] / PS + self.opened_s - began_s)
+        most: dict[int, int] = {}
+        for place, count in zip(number.tolist(), np.cumsum(steps[order]).tolist(), strict=True):
+            most[place] = max(most.get(place, 0), count)
+        return most
+
+
+def _bin(at_s: Records) -> Records:
+    return np.floor(at_s / _BIN_S).astype(int)
 
 
 def _books(live: Live, stack: ExitStack) -> list[_Book]:
@@ -278,6 +299,6 @@ def _books(live: Live, stack: ExitStack) -> list[_Book]:
 def _both(before: Any, ended: list[Records]) -> Any:
     def take(rows: Records) -> None:
         before(rows)
-        ended.append(rows[["arrival", "first_token", "kind"]].copy())
+        ended.append(rows[["arrival", "scheduled", "first_token", "finish", "kind"]].copy())
 
     return take

@@ -85,13 +85,19 @@ class Decided(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served(Event):
-    """The requests of a model that arrived within ``over_s`` from here on, and have ended."""
+    """The requests of a model that arrived within ``over_s`` from here on, and have ended.
+
+    ``late`` are the answered ones whose first token came after its objective; ``waited`` is the most that waited at
+    once in that time, at the gateway or in engines, whenever they arrived.
+    """
 
     kind = "served"
     model: str
     over_s: float
     answered: int
     failed: int
+    late: int
+    waited: int
     ttft_p50_s: float | None
     ttft_p95_s: float | None
 
@@ -213,5 +219,7 @@ class Recording:
         return {
             "answered": sum(event.answered for event in served),
             "failed": sum(event.failed for event in served),
+            "late": sum(event.late for event in served),
+            "waited_at_once": max((event.waited for event in served), default=0),
             "greatest_ttft_p95_s": slowest and {"seconds": slowest.ttft_p95_s, "t_s": slowest.t_s},
         }

@@ -41,7 +41,7 @@ RUN: list[Event] = [
     written(5.0, 3, 2),
     sampled(10.0, 1, 4.0, starting=2, unplaced=1),
     pod(12.0, "b", "ordered"),
-    Served(t_s=15.0, model="m", over_s=15.0, answered=20, failed=1, ttft_p50_s=0.2, ttft_p95_s=1.5),
+    Served(t_s=15.0, model="m", over_s=15.0, answered=20, failed=1, late=2, waited=9, ttft_p50_s=0.2, ttft_p95_s=1.5),
     sampled(20.0, 3, 1.0),
     Mark(t_s=21.0, text="a leader is killed"),
     written(25.0, 2, 3),
@@ -74,7 +74,15 @@ def test_a_run_comes_to_its_numbers() -> None:
                 "decisions_by_first_reason": {"forecast": 1},
             }
         },
-        "models": {"m": {"answered": 20, "failed": 1, "greatest_ttft_p95_s": {"seconds": 1.5, "t_s": 15.0}}},
+        "models": {
+            "m": {
+                "answered": 20,
+                "failed": 1,
+                "late": 2,
+                "waited_at_once": 9,
+                "greatest_ttft_p95_s": {"seconds": 1.5, "t_s": 15.0},
+            }
+        },
         "marks": {"21": "a leader is killed"},
     }
 
