@@ -14,7 +14,7 @@ BIN := .venv/bin
 demo: .venv  ## the simulated factory, the loop and the page
 	$(BIN)/aiops demo $(ARGS)
 
-cluster: .venv  ## a real Kubernetes with a living factory on its pods, until Ctrl-C (builds it first)
+cluster: .venv  ## a real Kubernetes with a living factory on its pods and aiops on it, until Ctrl-C (builds it first)
 	$(BIN)/python -m tests.cluster.live $(ARGS)
 
 check: .venv  ## format, lint, types, floors, generated files, rules, quick tests

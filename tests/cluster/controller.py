@@ -11,7 +11,9 @@ from tests.act.granted import ACCOUNT
 from tests.cluster.place import Place
 from tests.cluster.program import Program
 
-RIGHTS = ("observe", "act", "controller/leader-election.yaml", "cluster/nodes.yaml", "cluster/pods.yaml")
+SIGHT_AND_SCALE = ("observe", "act", "cluster/nodes.yaml", "cluster/pods.yaml")
+LEASE = "controller/leader-election.yaml"
+RIGHTS = (*SIGHT_AND_SCALE, LEASE)
 _AIOPS = str(Path(sys.executable).with_name("aiops"))
 
 

@@ -1,7 +1,7 @@
-"""A cluster to look at and to try things on, with a factory that serves on its pods in real time.
+"""A cluster to look at and to try things on: a factory that serves on its pods in real time, and aiops that runs it.
 
-``python -m tests.cluster.live`` starts it and tells where everything is; Ctrl-C ends it. What happens on it is up to
-who scales its Deployment: the load rises and falls whatever they do.
+``python -m tests.cluster.live`` starts it and tells where everything is; Ctrl-C ends it. The load rises and falls
+whatever is done about it.
 """
 
 import argparse
@@ -10,10 +10,12 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import yaml
 
 from aiops.model.profile import CapacityProfile
 from aiops.serve.live_factory import LiveFactory
@@ -21,10 +23,12 @@ from aiops.serve.pod_fleet import Address
 from aiops.serve.pod_watch import PodWatch
 from aiops.simulate.followed import FollowedFactory
 from aiops.simulate.spec import FactorySpec
+from tests.act.granted import grant, manifests_of
 from tests.cluster import manifests
 from tests.cluster.build import CLUSTER, PROMETHEUS, MissingPart, build
 from tests.cluster.control_plane import BROKEN_POD, ControlPlane, control_plane
-from tests.cluster.manifests import PORT, Server
+from tests.cluster.controller import LEASE, SIGHT_AND_SCALE, Controller, controller
+from tests.cluster.manifests import PORT, Manifest, Server
 from tests.cluster.place import Place, new_place
 from tests.cluster.scrape import PodPrometheus, pod_prometheus
 from tests.parts import wait_for
@@ -32,6 +36,8 @@ from tests.simulate.factories import shipped_profiles
 
 ACCOUNT = "live-factory"
 ROUTER_PORT = 9091
+CONSOLE_PORT = 9095
+MODES = ("observe", "emit", "act")
 _STEP_S = 10.0  # from one rate of the ramp to the next
 
 
@@ -71,6 +77,27 @@ def factory_on_pods(
         yield Live(followed, serving)
 
 
+# A day of minutes leaves no time for the steps of a day of hours.
+STEPS = {
+    "scaleUp": {"maxStep": "100%", "per": "15s"},
+    "scaleDown": {"maxStep": "25%", "per": "20s", "stabilization": "1m"},
+}
+
+
+def variant(profile: str, gpus: int, middle_s: float, late_s: float) -> Manifest:
+    """The hardware of a replica, and how long it takes to be ready."""
+    return {"gpus": gpus, "profile": profile, "coldStart": {"p50": f"{middle_s:g}s", "p90": f"{late_s:g}s"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A model of the factory: what arrives, the Deployments that serve it, and what aiops is told of it."""
+
+    spec: FactorySpec
+    servers: tuple[Server, ...]
+    policy: Manifest
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """A chat model on replicas with one GPU each, and a day of some minutes: night, morning, noon, evening, night.
@@ -93,6 +120,28 @@ class Settings:
     ramp_s: float = 480.0
     noon_s: float = 300.0
     scrape_interval: str = "5s"
+    most: int = 12
+    mode: str = "act"
+
+    @property
+    def workload(self) -> Workload:
+        return Workload(self.spec, (self.server,), self.policy)
+
+    @property
+    def policy(self) -> Manifest:
+        """Everything that a policy says in hours and that a day of minutes has in minutes is said in minutes."""
+        least_s, most_s = self.cold_start_s
+        pool = {"name": self.deployment, "target": {"name": self.deployment}, "variant": self.profile}
+        return {
+            "metadata": {"name": self.deployment, "namespace": self.namespace},
+            "spec": {
+                "model": self.model,
+                "mode": self.mode,
+                "pools": [{**pool, "min": self.replicas, "max": self.most}],
+                **STEPS,
+            },
+            "variants": {self.profile: variant(self.profile, 1, (least_s + most_s) / 2, most_s)},
+        }
 
     @property
     def server(self) -> Server:
@@ -152,17 +201,22 @@ class LiveCluster:
     prometheus: PodPrometheus
     live: Live
     router: Address
+    workloads: tuple[Workload, ...]
 
 
 @contextmanager
-def live_cluster(folder: Path, settings: Settings) -> Iterator[LiveCluster]:
-    """A control plane with nodes, a Deployment, a Prometheus, and the factory that serves on its pods."""
+def live_cluster(folder: Path, settings: Settings, *others: Workload) -> Iterator[LiveCluster]:
+    """A control plane with nodes, Deployments, a Prometheus, and the factory that serves on their pods.
+
+    ``others`` are served beside the model of the settings. Nothing is scaled: see :func:`autopilot`.
+    """
+    workloads = (settings.workload, *others)
     with ExitStack() as stack:
         plane = stack.enter_context(control_plane(folder, build(CLUSTER)))
         place = new_place(plane, settings.namespace)
         place.add_nodes(settings.nodes, gpus=settings.gpus)
-        router = (plane.block.server, ROUTER_PORT)
-        jobs = [_router_job(settings, router)]
+        routers = [(plane.block.server, ROUTER_PORT + number) for number in range(len(workloads))]
+        jobs = [_router_job(workload.spec, router) for workload, router in zip(workloads, routers, strict=True)]
         prometheus = stack.enter_context(
             pod_prometheus(
                 folder,
@@ -172,24 +226,50 @@ def live_cluster(folder: Path, settings: Settings) -> Iterator[LiveCluster]:
                 interval=settings.scrape_interval,
             )
         )
-        live = stack.enter_context(factory_on_pods(place, [settings.spec], shipped_profiles(), routers=[router]))
-        place.apply(settings.server.deployment())
+        specs = [workload.spec for workload in workloads]
+        live = stack.enter_context(factory_on_pods(place, specs, shipped_profiles(), routers=routers))
+        place.apply(*(server.deployment() for workload in workloads for server in workload.servers))
         wait_for(place.pods, "the first pods are ordered")
-        yield LiveCluster(settings, plane, place, prometheus, live, router)
+        yield LiveCluster(settings, plane, place, prometheus, live, routers[0], workloads)
 
 
-def _router_job(settings: Settings, router: Address) -> dict[str, object]:
-    labels = {"namespace": settings.namespace, "pod": f"{settings.model}-epp", "endpoint": "metrics"}
-    return {"job_name": "epp", "static_configs": [{"targets": [f"{router[0]}:{router[1]}"], "labels": labels}]}
+def _router_job(spec: FactorySpec, router: Address) -> dict[str, object]:
+    labels = {"namespace": spec.namespace, "pod": f"{spec.model}-epp", "endpoint": "metrics"}
+    target = {"targets": [f"{router[0]}:{router[1]}"], "labels": labels}
+    return {"job_name": f"epp-{spec.model}", "static_configs": [target]}
 
 
-def describe(cluster: LiveCluster) -> str:
+@contextmanager
+def autopilot(cluster: LiveCluster) -> Iterator[Controller]:
+    """Run aiops on it, from a namespace of its own, with what deploy/ grants, the victims included."""
+    scrape_s = float(cluster.settings.scrape_interval.removesuffix("s"))
+    policies = yaml.safe_dump_all(workload.policy for workload in cluster.workloads)
+    home = new_place(cluster.plane, "aiops")
+    grant(home, LEASE)
+    cluster.place.apply(*manifests_of("deletion-cost/admission-policy.yaml", home.namespace))
+    grant(cluster.place, *SIGHT_AND_SCALE, "deletion-cost/role.yaml", own=home)
+    with controller(
+        home,
+        cluster.prometheus.url,
+        cluster.plane.folder,
+        policies,
+        interval="5s",
+        window=f"{4 * scrape_s:g}s",
+        listen=f"{cluster.plane.block.server}:{CONSOLE_PORT}",
+        options=("--deletion-cost",),
+    ) as started:
+        yield started
+
+
+def describe(cluster: LiveCluster, aiops: Controller | None) -> str:
     """Where everything is, and what can be tried."""
     settings, (host, port) = cluster.settings, cluster.router
     here = f"-n {settings.namespace}"
     label, value = next(iter(BROKEN_POD.items()))
+    aiops_line = f"console         {aiops.page} (mode {settings.mode})" if aiops else "aiops           does not run"
     return f"""
 export KUBECONFIG={cluster.plane.admin_kubeconfig}
+{aiops_line}
 Prometheus      {cluster.prometheus.url}
 router          http://{host}:{port}/metrics
 engines         http://ADDRESS:{PORT}/metrics (the addresses: kubectl get pods {here} -o wide)
@@ -200,7 +280,8 @@ logs            {cluster.plane.folder}
 {settings.night_req_per_s:g} requests/s at night, {settings.peak_req_per_s:g} at noon; the ramp begins after \
 {settings.night_s / 60:g} min and takes {settings.ramp_s / 60:g} min.
 
-try   kubectl scale {here} deployment/{settings.deployment} --replicas 6    (later 2: who goes finishes its requests)
+try   kubectl scale {here} deployment/{settings.deployment} --replicas 6    (a person's word: left for an hour)
+      kubectl annotate {here} deployment/{settings.deployment} aiops.tokenfactory.dev/paused=true
       kubectl label {here} pod/NAME {label}={value}    (a pod fails, and its requests with it)
       {cluster.prometheus.url}/api/v1/query?query=sum(vllm:num_requests_waiting)
 end   Ctrl-C
@@ -214,9 +295,14 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=defaults.nodes, help="nodes with 8 GPUs each")
     parser.add_argument("--peak", type=float, default=defaults.peak_req_per_s, help="requests a second at noon")
     parser.add_argument("--ramp-minutes", type=float, default=defaults.ramp_s / 60, help="from night to noon")
+    parser.add_argument("--mode", choices=[*MODES, "none"], default=defaults.mode, help="none: without aiops")
     given = parser.parse_args()
     settings = Settings(
-        replicas=given.replicas, nodes=given.nodes, peak_req_per_s=given.peak, ramp_s=given.ramp_minutes * 60
+        replicas=given.replicas,
+        nodes=given.nodes,
+        peak_req_per_s=given.peak,
+        ramp_s=given.ramp_minutes * 60,
+        mode=given.mode,
     )
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -225,8 +311,9 @@ def main() -> None:
         with (
             tempfile.TemporaryDirectory(prefix="aiops-cluster-") as folder,
             live_cluster(Path(folder), settings) as cluster,
+            nullcontext() if settings.mode == "none" else autopilot(cluster) as aiops,
         ):
-            sys.stdout.write(describe(cluster))
+            sys.stdout.write(describe(cluster, aiops))
             sys.stdout.flush()
             while cluster.live.serving.runs and not ended.wait(1.0):
                 pass
