@@ -1,6 +1,6 @@
 """The whole loop on a real cluster: aiops run sees real pods, and sets replicas by its own ServiceAccount's rights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -41,9 +41,11 @@ def policy(place: Place, mode: str) -> str:
 
 
 @contextmanager
-def aiops_run(place: Place, prometheus: PodPrometheus, folder: Path, mode: str = "act") -> Iterator[str]:
+def aiops_run(
+    place: Place, prometheus: PodPrometheus, folder: Path, mode: str = "act", options: Sequence[str] = ()
+) -> Iterator[str]:
     """Run aiops with its own token; give the URL of its page."""
-    with controller(place, prometheus.url, folder, policy(place, mode)) as started:
+    with controller(place, prometheus.url, folder, policy(place, mode), options=options) as started:
         yield started.page
 
 
