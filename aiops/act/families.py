@@ -36,6 +36,13 @@ GAUGES: dict[str, Family] = {
     "aiops_policy_load_failed": Family(
         (), "1 while the policy files on disk are broken and the last good ones are used, else 0."
     ),
+    "aiops_writes_off": Family((), "1 while the FleetPolicy switches all writing off, else 0."),
+    "aiops_fleet_removed_replicas": Family(
+        (), "Replicas that went within the last hour from all pools that aiops moves, whoever took them."
+    ),
+    "aiops_fleet_removable_replicas": Family(
+        (), "How many more may go within this hour, by maxRemovedPerHour; absent where no bound is set."
+    ),
     "aiops_recommended_replicas": Family(POOL, "Replicas that the plan asks for, in every mode."),
     "aiops_desired_replicas": Family(
         POOL, "Replicas asked of Kubernetes; absent in observe mode and from a process that does not lead."
@@ -146,6 +153,9 @@ def fill(gauges: Gauges, latest: Latest) -> None:
     """Set the gauges that a cycle fills; a model or pool that is not in it has no series."""
     policies = {policy.ref: policy for policy in latest.policies.policies}
     gauges.set("aiops_loop_queries", (), latest.cycle.queries)
+    gauges.set("aiops_writes_off", (), latest.cycle.fleet.writes_off)
+    gauges.set("aiops_fleet_removed_replicas", (), latest.cycle.fleet.removed)
+    gauges.set("aiops_fleet_removable_replicas", (), latest.cycle.fleet.may_remove)
     for model in latest.cycle.models:
         policy = policies.get(model.ref)
         _model(gauges, model)

@@ -29,6 +29,7 @@ NO_CLUSTER = (
     "mode act writes to a cluster, and none is connected: give --kubeconfig FILE or run in a pod with a "
     "ServiceAccount, or set mode: observe or mode: emit"
 )
+_SWITCHED_OFF = "the FleetPolicy says writes: off"
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 KubeconfigOption = Annotated[
@@ -118,12 +119,23 @@ def world_of(
     observer = _clustered(access, metrics, policies, now)
     namespace, _, name = lease.rpartition("/")
     api: ApiClient = access.client
+
+    def writes_off() -> str:
+        return _SWITCHED_OFF if policies().fleet.writes_off else ""
+
     with LeaseElector(api, namespace or _own_namespace(), name, new_identity()) as elector:
-        scale = ScaleActuator(api, may_write=elector.leads, on_change=EventRecorder(api).changed, now=now)
+        scale = ScaleActuator(
+            api,
+            may_write=elector.leads,
+            writes_off=writes_off,
+            on_change=EventRecorder(api).changed,
+            now=now,
+        )
         if not victims:
             yield World(observer, scale, elector, lambda: elector.problem)
             return
-        chosen = VictimActuator(scale.apply, DeletionCosts(api, may_write=elector.leads), elector.leads, now)
+        costs = DeletionCosts(api, may_write=elector.leads, writes_off=writes_off)
+        chosen = VictimActuator(scale.apply, costs, elector.leads, now)
         yield World(
             observer,
             chosen,

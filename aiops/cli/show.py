@@ -33,7 +33,9 @@ def plan_table(cycle: Cycle, width: int) -> RenderableType:
     for model in cycle.models:
         for decision in model.decisions:
             table.add_row(*_row(model, decision))
-    notes = [Text(f"blind: {model.ref}: {model.blind}", style="bold red") for model in cycle.models if model.blind]
+    off = "writing is switched off: the FleetPolicy says writes: off"
+    notes = [Text(off, style="bold red")] if cycle.fleet.writes_off else []
+    notes += [Text(f"blind: {model.ref}: {model.blind}", style="bold red") for model in cycle.models if model.blind]
     notes += [Text(f"{found.severity}: {found.kind}: {found.note}", style="yellow") for found in cycle.detections]
     notes += [
         Text(f"no policy: {ref} is served, and nothing here plans it; write a policy with spec.model: {ref.model}")

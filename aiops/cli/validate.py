@@ -12,6 +12,7 @@ from rich.text import Text
 
 from aiops.cli.connect import JsonOption
 from aiops.cli.shell import Exit, err, out, print_json
+from aiops.model.fleet_policy import FleetSpec
 from aiops.model.policy import Bound, PolicySet, Variant
 from aiops.model.quantity import format_duration
 from aiops.observe.marked_yaml import Problem
@@ -59,12 +60,15 @@ def _tell(policies: PolicySet, warnings: Sequence[str], problems: Sequence[Probl
         err.print(str(line), markup=False, highlight=False, soft_wrap=True)
     if not problems:
         out.print(_table(policies))
+        if policies.fleet != FleetSpec():
+            out.print(Text(_fleet(policies.fleet)))
 
 
 def _report(policies: PolicySet, warnings: Sequence[str], problems: Sequence[Problem]) -> dict[str, Any]:
     return {
         "valid": not problems,
         "policies": [policy.model_dump(mode="json", by_alias=True) for policy in policies.policies],
+        "fleet": policies.fleet.model_dump(mode="json", by_alias=True),
         "variants": {name: _variant(variant) for name, variant in policies.variants.items()},
         "warnings": list(warnings),
         "problems": [
@@ -110,6 +114,13 @@ def _table(policies: PolicySet) -> Table:
         )
         table.add_row(*(Text(cell) for cell in cells))
     return table
+
+
+def _fleet(fleet: FleetSpec) -> str:
+    bound = "no bound on what it may lose"
+    if fleet.max_removed_per_hour is not None:
+        bound = f"it may lose {fleet.max_removed_per_hour} of its replicas an hour"
+    return f"the whole fleet: writes {fleet.writes}, {bound}"
 
 
 def _bound(objective: Bound) -> str:

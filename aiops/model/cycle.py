@@ -52,6 +52,18 @@ class ModelCycle:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetSummary:
+    """What holds for all models together.
+
+    ``removed`` replicas went within the last hour, ``may_remove`` more may (None: no bound is set).
+    """
+
+    writes_off: bool = False
+    removed: int = 0
+    may_remove: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cycle:
     """One turn of the loop; ``number`` counts from 1 at the start of the process."""
 
@@ -61,6 +73,7 @@ class Cycle:
     unmanaged: tuple[ModelRef, ...] = ()
     blind: str = ""
     queries: int = 0
+    fleet: FleetSummary = FleetSummary()
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

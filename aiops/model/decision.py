@@ -36,6 +36,8 @@ class Reason(StrEnum):
     CHANGED_BY_ANOTHER = "changed_by_another"
     ROLLOUT = "rollout"
     UNSCHEDULABLE = "unschedulable"
+    WRITES_OFF = "writes_off"
+    FLEET_LIMIT = "fleet_limit"
 
     @property
     def sentence(self) -> str:
@@ -78,6 +80,8 @@ _SENTENCES = {
     Reason.CHANGED_BY_ANOTHER: "Somebody else changed the replicas within the last hour: they stay as they are.",
     Reason.ROLLOUT: "A rollout is under way: nothing is removed before it has ended.",
     Reason.UNSCHEDULABLE: "Replicas that were ordered cannot be placed on any node.",
+    Reason.WRITES_OFF: "Writing is switched off for the whole fleet: the replicas stay as they are.",
+    Reason.FLEET_LIMIT: "The whole fleet may lose no more replicas within this hour.",
 }
 _LIMITS = frozenset(
     {
@@ -99,6 +103,8 @@ _LIMITS = frozenset(
         Reason.CHANGED_BY_ANOTHER,
         Reason.ROLLOUT,
         Reason.UNSCHEDULABLE,
+        Reason.WRITES_OFF,
+        Reason.FLEET_LIMIT,
     }
 )
 

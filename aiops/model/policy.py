@@ -3,22 +3,21 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from math import ceil
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from aiops.model.calendar import Event
+from aiops.model.fleet_policy import FleetPolicy, FleetSpec
 from aiops.model.forecaster import Forecaster
+from aiops.model.policy_part import API_VERSION, PolicyPart, StepField
 from aiops.model.policy_part import Duration as Duration  # noqa: PLC0414  # it is read from here too
-from aiops.model.policy_part import PolicyPart
 from aiops.model.policy_part import PositiveDuration as PositiveDuration  # noqa: PLC0414
+from aiops.model.policy_part import Step as Step  # noqa: PLC0414
 from aiops.model.prior import Prior
 from aiops.model.profile import CapacityProfile
-from aiops.model.quantity import DURATION_PATTERN, PERCENT_PATTERN, format_duration, parse_percent
+from aiops.model.quantity import DURATION_PATTERN, format_duration
 from aiops.model.refs import ModelRef, PoolRef, Role
-
-API_VERSION: Literal["aiops.tokenfactory.dev/v1alpha1"] = "aiops.tokenfactory.dev/v1alpha1"
 
 
 class Mode(StrEnum):
@@ -45,50 +44,6 @@ ModeField = Annotated[
                 {"type": "object", "properties": {"act": {"const": "up"}}, "required": ["act"], "maxProperties": 1},
             ],
             "examples": ["observe", {"act": "up"}],
-        }
-    ),
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The most that may change at once: a number of replicas, or a share of the present ones (at least one)."""
-
-    replicas: int | None = None
-    share: float | None = None
-
-    def of(self, current: int) -> int:
-        """Give the step in replicas, from ``current`` replicas."""
-        if self.replicas is not None:
-            return self.replicas
-        return max(1, ceil((self.share or 0.0) * current - 1e-9))
-
-    def __str__(self) -> str:
-        return str(self.replicas) if self.replicas is not None else f"{(self.share or 0.0) * 100:g}%"
-
-
-def _read_step(value: object) -> Step:
-    if isinstance(value, Step):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return Step(replicas=value)
-    try:
-        share = parse_percent(value)
-    except ValueError:
-        share = 0.0
-    if share <= 0:
-        raise ValueError(f"{value!r} is not a step; write replicas above 0, such as 4, or a share, such as 25%")
-    return Step(share=share)
-
-
-StepField = Annotated[
-    Step,
-    BeforeValidator(_read_step),
-    PlainSerializer(lambda step: step.replicas or str(step), when_used="json"),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": PERCENT_PATTERN}],
-            "examples": ["25%", 4],
         }
     ),
 ]
@@ -343,7 +298,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class PolicySet:
-    """All policies of a run, in order of priority, then of name, and the variants and the prior they share."""
+    """All policies of a run, in order of priority, then of name, and what they share."""
 
     policies: tuple[ScalingPolicy, ...] = ()
     variants: dict[str, Variant] = field(default_factory=dict)
@@ -351,6 +306,8 @@ class PolicySet:
     """What is known of demand in general; without it the forecast learns from the series alone."""
     forecasters: tuple[Forecaster, ...] = field(default=(), compare=False)
     """Members that other packages bring along."""
+    fleet: FleetSpec = field(default_factory=FleetSpec)
+    """What holds for all models together."""
 
     def policy(self, ref: ModelRef) -> ScalingPolicy | None:
         """Find a model's policy; None where nobody wrote one."""
@@ -358,8 +315,14 @@ class PolicySet:
 
 
 def json_schema() -> dict[str, Any]:
-    """Give the JSON Schema of one policy document."""
-    schema = PolicyFile.model_json_schema(by_alias=True)
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "aiops ScalingPolicy"
-    return schema
+    """Give the JSON Schema of one document: a policy, or what holds for the whole fleet."""
+    policy, fleet = (kind.model_json_schema(by_alias=True) for kind in (PolicyFile, FleetPolicy))
+    parts = {**policy.pop("$defs"), **fleet.pop("$defs"), "PolicyFile": policy, "FleetPolicy": fleet}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "aiops policies",
+        "$defs": parts,
+        "if": {"properties": {"kind": {"const": "FleetPolicy"}}, "required": ["kind"]},
+        "then": {"$ref": "#/$defs/FleetPolicy"},
+        "else": {"$ref": "#/$defs/PolicyFile"},
+    }

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from aiops.model.fleet_policy import FleetPolicy, FleetSpec
 from aiops.model.policy import PolicyFile, PolicySet, ScalingPolicy, Variant, VariantSpec
 from aiops.model.profile import CapacityProfile
 from aiops.observe.file_schema import check, nearest
@@ -14,6 +16,7 @@ from aiops.observe.packaged import packaged
 from aiops.observe.prior_file import shipped_prior
 from aiops.observe.profiles import profile_file, read_profile
 
+_FLEET = "FleetPolicy"
 _OBJECTIVES = frozenset({"ttft", "itl"})  # one percentile each: a document's own replaces the preset's
 
 _Stamp = tuple[int, int, int, int] | None
@@ -80,6 +83,7 @@ class _Reading:
         self._policies: list[tuple[ScalingPolicy, Document]] = []
         self._variants: dict[str, tuple[Variant, str]] = {}
         self._named_variants: set[str] = set()
+        self._fleet: tuple[FleetSpec, str] | None = None
         self._all_read = True
         files, self._problems = _policy_files(paths)
         for file in files:
@@ -90,7 +94,7 @@ class _Reading:
         except ForecasterError as error:
             self._problems.append(Problem(Path("installed packages"), str(error)))
         if not self._policies and not self._problems:
-            self._problems.append(Problem(files[0], "only variants are here; a policy needs metadata and spec"))
+            self._problems.append(Problem(files[0], "no policy of a model is here; one needs metadata and spec"))
 
     def policies(self) -> PolicySet:
         if self._problems:
@@ -99,7 +103,8 @@ class _Reading:
             )
         policies = sorted((policy for policy, _ in self._policies), key=lambda p: (-p.spec.priority, p.metadata.name))
         variants = {name: variant for name, (variant, _) in self._variants.items()}
-        return PolicySet(tuple(policies), variants, shipped_prior(), self._forecasters)
+        fleet = self._fleet[0] if self._fleet else FleetSpec()
+        return PolicySet(tuple(policies), variants, shipped_prior(), self._forecasters, fleet)
 
     def _read_file(self, file: Path) -> None:
         self.stamps[file] = _stamp(file)
@@ -107,6 +112,9 @@ class _Reading:
         self._problems += problems
         self._all_read &= bool(documents)
         for plain in documents:
+            if _is_fleet(plain):
+                self._read_fleet(plain)
+                continue
             booleans = tuple(_booleans(plain, plain.value, ()))
             document = replace(plain, problems=plain.problems + booleans)
             self._problems += booleans
@@ -120,6 +128,15 @@ class _Reading:
                 self._add_variant(document, name, spec)
             if whole.metadata and whole.spec:
                 self._policies.append((ScalingPolicy(metadata=whole.metadata, spec=whole.spec), document))
+
+    def _read_fleet(self, document: Document) -> None:
+        fleet, problems = check(FleetPolicy, document, document.value)
+        self._problems += problems
+        where = document.where(("kind",))
+        if self._fleet is not None:
+            self._problem(document, ("kind",), f"there is a FleetPolicy already, at {self._fleet[1]}")
+        elif fleet is not None:
+            self._fleet = (fleet.spec, where)
 
     def _with_preset(self, value: Any) -> Any:  # noqa: ANN401  # whatever the file holds; the model judges it
         spec = value.get("spec") if isinstance(value, dict) else None
@@ -182,6 +199,11 @@ class _Reading:
 
     def _problem(self, document: Document, path: KeyPath, message: str) -> None:
         self._problems.append(document.problem(path, message))
+
+
+def _is_fleet(document: Document) -> bool:
+    kind = document.value.get("kind") if isinstance(document.value, dict) else None
+    return get_close_matches(str(kind), ("ScalingPolicy", _FLEET), n=1) == [_FLEET]
 
 
 def _booleans(document: Document, value: object, path: KeyPath) -> Iterator[Problem]:

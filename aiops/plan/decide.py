@@ -1,11 +1,12 @@
 """Decide: pure. Same snapshot, same state, same policies: same cycle."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from aiops.detect import diagnose
 from aiops.model.capacity import Capacity
-from aiops.model.cycle import Cycle, ModelCycle, PoolSummary
+from aiops.model.cycle import Cycle, FleetSummary, ModelCycle, PoolSummary
 from aiops.model.decision import Decision, Reason, Victim
 from aiops.model.demand import DemandSource, TokenDemand, Work
 from aiops.model.detection import DetectionKind, Diagnosis
@@ -15,13 +16,14 @@ from aiops.model.profile import CapacityProfile
 from aiops.model.refs import Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 from aiops.plan.capacity import capacity_of
+from aiops.plan.fleet_limit import MOVES, Removals, deal, still_removable
 from aiops.plan.guards import in_force, limit_step, stabilize
 from aiops.plan.holds import Hold, hold_of
 from aiops.plan.learn import down_window, lead_time_of, profiles_of, up_window, work_series
 from aiops.plan.needs import RoleNeed, backlog_work, event_inputs, find, inputs_of, role_need, skill_input, why_not
 from aiops.plan.shifts import demand_shifts
 from aiops.plan.sizing import PoolNeed, size
-from aiops.plan.state import ModelMemory, State
+from aiops.plan.state import ModelMemory, PoolMemory, State
 from aiops.plan.victims import victims_of
 from aiops.plan.work import replica_rate, shape_of, work_of
 
@@ -31,39 +33,75 @@ _ORDER = (Role.PREFILL, Role.DECODE, Role.BOTH)
 
 def decide(snapshot: Snapshot, state: State, policies: PolicySet) -> Cycle:
     """Conclude one cycle from a snapshot and a state that has learned it."""
+    now_s = snapshot.at.timestamp()
+    views = [
+        _View(snapshot.model(policy.ref), state.model(policy.ref), policy, policies, now_s)
+        for policy in policies.policies
+    ]
+    drafts = [view.draft() for view in views]
+    # Only here models know of each other: what one takes away, another may not.
+    moving = [policy.spec.mode in MOVES for policy in policies.policies]
+    present = sum(view.present for view, moves in zip(views, moving, strict=True) if moves)
+    may_remove = still_removable(policies.fleet, present, state.removals, now_s)
+    wanted = [
+        Removals(policy.spec.priority, draft.removals if moves else ())
+        for policy, draft, moves in zip(policies.policies, drafts, moving, strict=True)
+    ]
+    granted = deal(wanted, may_remove)
     return Cycle(
         at=snapshot.at,
         number=state.cycles,
-        models=tuple(_decide_model(snapshot, state, policy, policies) for policy in policies.policies),
+        models=tuple(
+            view.concluded(draft.limited(mine) if moves else draft, snapshot.at)
+            for view, draft, mine, moves in zip(views, drafts, granted, moving, strict=True)
+        ),
         unmanaged=snapshot.unmanaged,
         blind=snapshot.blind,
         queries=snapshot.queries,
+        fleet=FleetSummary(policies.fleet.writes_off, sum(mark.replicas for mark in state.removals), may_remove),
     )
 
 
-def _decide_model(snapshot: Snapshot, state: State, policy: ScalingPolicy, policies: PolicySet) -> ModelCycle:
-    memory = state.model(policy.ref)
-    model = snapshot.model(policy.ref)
-    view = _View(model, memory, policy, policies, snapshot.at.timestamp())
-    work, capacities, decisions = view.conclude()
-    return ModelCycle(
-        ref=policy.ref,
-        mode=policy.spec.mode,
-        demand=None if model.blind else model.demand,
-        work=work,
-        latency=model.latency,
-        pools=tuple(_summary(pool) for pool in model.pools),
-        capacities=capacities,
-        lead_time_s=view.lead.p90_s,
-        forecasts=memory.forecasts,
-        skills=memory.skills,
-        decisions=decisions,
-        detections=memory.detections,
-        diagnosis=diagnose(policy.ref, memory.detections) if memory.detections else Diagnosis(policy.ref),
-        signals=model.signals,
-        blind=model.blind,
-        shifts=demand_shifts(memory, snapshot.at),
-    )
+@dataclass(frozen=True, slots=True)
+class _PoolDraft:
+    """One pool before its model is sized: the number that its guards left, and why.
+
+    ``free`` is how many of ``current`` replicas demand alone gives free, as far as the guards let it.
+    """
+
+    need: RoleNeed
+    demand: TokenDemand
+    capacity: Capacity
+    current: int
+    proposal: int
+    guarded: int
+    reasons: tuple[Reason, ...]
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """One model before the fleet's bound: a draft for each pool, or the decisions to hold them."""
+
+    work: Work | None = None
+    capacities: tuple[Capacity, ...] = ()
+    pools: tuple[_PoolDraft, ...] = ()
+    held: tuple[Decision, ...] = ()
+
+    @property
+    def removals(self) -> tuple[int, ...]:
+        """What each pool would lose."""
+        return tuple(pool.free for pool in self.pools)
+
+    def limited(self, granted: Sequence[int]) -> "_Draft":
+        """Give the draft with no more taken away than was granted for each pool."""
+        limited = (
+            pool
+            if may >= pool.free
+            else replace(pool, guarded=pool.current - may, reasons=(*pool.reasons, Reason.FLEET_LIMIT))
+            for pool, may in zip(self.pools, granted, strict=True)
+        )
+        return replace(self, pools=tuple(limited))
 
 
 class _View:
@@ -76,27 +114,54 @@ class _View:
         self.lead = lead_time_of(policy, policies, memory)
         self.pools = sorted(policy.spec.pools, key=lambda pool: _ORDER.index(pool.role))
 
-    def conclude(self) -> tuple[Work | None, tuple[Capacity, ...], tuple[Decision, ...]]:
-        """Give the work, the capacities, and a decision for every pool."""
+    @property
+    def present(self) -> int:
+        """The replicas that are asked for now, as far as they are known."""
+        return sum(self._current(pool) or 0 for pool in self.pools)
+
+    def concluded(self, draft: _Draft, at: datetime) -> ModelCycle:
+        """Give all that was seen and concluded of the model."""
+        model, memory, ref = self.model, self.memory, self.policy.ref
+        return ModelCycle(
+            ref=ref,
+            mode=self.policy.spec.mode,
+            demand=None if model.blind else model.demand,
+            work=draft.work,
+            latency=model.latency,
+            pools=tuple(_summary(pool) for pool in model.pools),
+            capacities=draft.capacities,
+            lead_time_s=self.lead.p90_s,
+            forecasts=memory.forecasts,
+            skills=memory.skills,
+            decisions=draft.held or self._decisions(draft),
+            detections=memory.detections,
+            diagnosis=diagnose(ref, memory.detections) if memory.detections else Diagnosis(ref),
+            signals=model.signals,
+            blind=model.blind,
+            shifts=demand_shifts(memory, at),
+        )
+
+    def draft(self) -> _Draft:
+        """Give the work, the capacities, and what each pool's guards leave of its need."""
         if self.model.blind:
-            return None, (), self._held(Reason.STALE_METRICS)
+            return _Draft(held=self._held(Reason.STALE_METRICS))
         profiles = profiles_of(self.policy, self.policies)
         if profiles is None:
-            return None, (), self._held(Reason.NO_PROFILE)
+            return _Draft(held=self._held(Reason.NO_PROFILE))
         demand = self.model.demand
         itl_s = self.policy.spec.objectives.itl.bound_s
         shape = shape_of(demand) if demand else None
         capacities = tuple(capacity_of(pool.role, profiles[pool.role], shape, itl_s) for pool in self.pools)
         work = work_of(demand, profiles, itl_s) if demand else None
         if demand is None or work is None:
-            return work, capacities, self._held(Reason.NO_DEMAND_SIGNAL)
+            return _Draft(work, capacities, held=self._held(Reason.NO_DEMAND_SIGNAL))
         if any(self._current(pool) is None for pool in self.pools):
-            return work, capacities, self._held(Reason.UNKNOWN_REPLICAS)
-        needs = tuple(
-            self._need(pool, capacity, demand, work, backlog)
+            return _Draft(work, capacities, held=self._held(Reason.UNKNOWN_REPLICAS))
+        drafts = tuple(
+            self._guarded(pool, self._need(pool, capacity, demand, work, backlog), demand, capacity)
             for pool, capacity, backlog in zip(self.pools, capacities, self._backlogs(demand, profiles), strict=True)
         )
-        return work, capacities, self._moved(needs, capacities, demand)
+        return _Draft(work, capacities, drafts)
 
     def _backlogs(self, demand: TokenDemand, profiles: Mapping[Role, CapacityProfile]) -> tuple[float, ...]:
         """Give the backlog's work per pool; none where requests wait because the router sends them all one way."""
@@ -126,49 +191,50 @@ class _View:
         ahead, down = (find(self.memory.forecasts, work_series(role), window) for window in windows)
         return ahead, down
 
-    def _moved(
-        self, needs: Sequence[RoleNeed], capacities: Sequence[Capacity], demand: TokenDemand
-    ) -> tuple[Decision, ...]:
-        proposals, guarded, reasons = [], [], []
-        for pool, need in zip(self.pools, needs, strict=True):
-            memory = self.memory.pool(self.policy.pool_ref(pool))
-            current = self._current(pool) or 0
-            proposal, why = need.propose(current)
-            stable, held = stabilize(proposal, current, memory.proposals, self.now_s, self.policy.spec.scale_down)
-            stepped, limited = limit_step(
-                stable, memory.currents, self.now_s, self.policy.spec.scale_up, self.policy.spec.scale_down
-            )
-            hold = self._hold(pool)
-            bounded = stepped if hold is None else hold.clip(stepped)
-            proposals.append(proposal)
-            guarded.append(bounded)
-            rules = (*held, *limited) if bounded == stepped else ()
-            bound = () if hold is None or (bounded == stepped and hold.reason is Reason.ROLLOUT) else (hold.reason,)
-            skewed = (Reason.ROUTING_SKEW,) if self._skewed else ()
-            reasons.append((why, *skewed, *rules, *bound, *self._unschedulable(pool)))
+    def _guarded(self, pool: PoolSpec, need: RoleNeed, demand: TokenDemand, capacity: Capacity) -> _PoolDraft:
+        spec, memory = self.policy.spec, self.memory.pool(self.policy.pool_ref(pool))
+        current = self._current(pool) or 0
+        proposal, why = need.propose(current)
+        stable, held = stabilize(proposal, current, memory.proposals, self.now_s, spec.scale_down)
+        stepped, limited = limit_step(stable, memory.currents, self.now_s, spec.scale_up, spec.scale_down)
+        hold = self._hold(pool)
+        bounded = stepped if hold is None else hold.clip(stepped)
+        rules = (*held, *limited) if bounded == stepped else ()
+        bound = () if hold is None or (bounded == stepped and hold.reason is Reason.ROLLOUT) else (hold.reason,)
+        skewed = (Reason.ROUTING_SKEW,) if self._skewed else ()
+        reasons = (why, *skewed, *rules, *bound, *self._unschedulable(pool))
+        # What a person's word takes away is not the plan's to limit.
+        free = 0 if hold is not None and hold.most is not None else max(0, current - bounded)
+        return _PoolDraft(need, demand, capacity, current, proposal, bounded, reasons, free)
+
+    def _decisions(self, draft: _Draft) -> tuple[Decision, ...]:
         sizing = size(
-            [self._pool_need(pool, count) for pool, count in zip(self.pools, guarded, strict=True)],
+            [self._pool_need(pool, one.guarded) for pool, one in zip(self.pools, draft.pools, strict=True)],
             self.policy.spec.ratio.decode_per_prefill,
             self.policy.spec.budget,
         )
         return tuple(
-            Decision(
-                ref=self.policy.ref,
-                pool=self.policy.pool_ref(pool),
-                role=pool.role,
-                current=self._current(pool),
-                desired=sizing.replicas[i],
-                needed=proposals[i],
-                reasons=(*reasons[i], *sizing.reasons[i]),
-                inputs=(
-                    *inputs_of(needs[i], demand, capacities[i], self.lead.p90_s, self.lead.starts),
-                    *skill_input(self._forecasts(pool.role)[0], self.memory.skills),
-                    *event_inputs(self._forecasts(pool.role), self.policy.spec.calendar),
-                ),
-                why_not=why_not(needs[i], demand, capacities[i], self._current(pool) or 0),
-                victims=self._victims(pool, sizing.replicas[i], demand),
-            )
-            for i, pool in enumerate(self.pools)
+            self._decision(pool, one, desired, sized)
+            for pool, one, desired, sized in zip(self.pools, draft.pools, sizing.replicas, sizing.reasons, strict=True)
+        )
+
+    def _decision(self, pool: PoolSpec, one: _PoolDraft, desired: int, sized: tuple[Reason, ...]) -> Decision:
+        forecasts = self._forecasts(pool.role)
+        return Decision(
+            ref=self.policy.ref,
+            pool=self.policy.pool_ref(pool),
+            role=pool.role,
+            current=one.current,
+            desired=desired,
+            needed=one.proposal,
+            reasons=(*one.reasons, *sized),
+            inputs=(
+                *inputs_of(one.need, one.demand, one.capacity, self.lead.p90_s, self.lead.starts),
+                *skill_input(forecasts[0], self.memory.skills),
+                *event_inputs(forecasts, self.policy.spec.calendar),
+            ),
+            why_not=why_not(one.need, one.demand, one.capacity, one.current),
+            victims=self._victims(pool, desired, one.demand),
         )
 
     def _pool_need(self, pool: PoolSpec, needed: int) -> PoolNeed:
@@ -182,6 +248,9 @@ class _View:
     def _hold(self, pool: PoolSpec) -> Hold | None:
         seen = self._seen(pool)
         memory = self.memory.pool(self.policy.pool_ref(pool))
+        if self.policies.fleet.writes_off and self.policy.spec.mode is not Mode.OBSERVE:
+            here = self._kept(memory) or 0
+            return Hold(Reason.WRITES_OFF, here, here)
         return hold_of(seen.target if seen else None, memory, self.policy.spec.mode, self.now_s)
 
     def _unschedulable(self, pool: PoolSpec) -> tuple[Reason, ...]:
@@ -199,18 +268,21 @@ class _View:
         return victims_of(seen, desired, profile.prefill_s(tokens) / tokens if profile and tokens else None)
 
     def _held(self, reason: Reason) -> tuple[Decision, ...]:
-        """Hold every pool where it is; in ``emit``, where others read the number, what was asked stays asked."""
         decisions = []
         for pool in self.pools:
             ref = self.policy.pool_ref(pool)
             memory = self.memory.pool(ref)
-            asked = memory.desired if self.policy.spec.mode is Mode.EMIT else None
-            held = memory.current if asked is None else asked
+            held = self._kept(memory)
             unknown = (
                 (Reason.UNKNOWN_REPLICAS,) if memory.current is None and reason is not Reason.UNKNOWN_REPLICAS else ()
             )
             decisions.append(Decision(self.policy.ref, ref, pool.role, memory.current, held, None, (reason, *unknown)))
         return tuple(decisions)
+
+    def _kept(self, memory: PoolMemory) -> int | None:
+        """Give what a pool is held at; in ``emit``, where others read the number, what was asked stays asked."""
+        asked = memory.desired if self.policy.spec.mode is Mode.EMIT else None
+        return memory.current if asked is None else asked
 
     def _seen(self, pool: PoolSpec) -> PoolSnapshot | None:
         ref = self.policy.pool_ref(pool)

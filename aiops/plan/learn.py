@@ -15,6 +15,7 @@ from aiops.model.policy import PolicySet, ScalingPolicy
 from aiops.model.profile import CapacityProfile
 from aiops.model.refs import ModelRef, Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
+from aiops.plan.fleet_limit import MOVES, removed_between, within_the_hour
 from aiops.plan.lead_time import LeadTime, lead_time
 from aiops.plan.state import Mark, ModelMemory, PoolMemory, SeriesMemory, State
 from aiops.plan.work import work_of
@@ -151,7 +152,11 @@ def learn_snapshot(state: State, snapshot: Snapshot, policies: PolicySet) -> Sta
         _learn_model(state.model(policy.ref), snapshot.model(policy.ref), snapshot.at, policy, policies)
         for policy in policies.policies
     )
-    return State(cycles=state.cycles + 1, models=models)
+    now_s = snapshot.at.timestamp()
+    moved = {policy.ref for policy in policies.policies if policy.spec.mode in MOVES}
+    removed = sum(removed_between(state.model(model.ref), model) for model in models if model.ref in moved)
+    removals = (*within_the_hour(state.removals, now_s), *((Mark(now_s, removed),) if removed else ()))
+    return State(cycles=state.cycles + 1, models=models, removals=removals)
 
 
 def _learn_model(

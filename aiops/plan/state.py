@@ -80,10 +80,15 @@ class ModelMemory:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The whole memory of the loop. ``cycles`` counts the turns taken."""
+    """The whole memory of the loop.
+
+    ``cycles`` counts the turns taken. ``removals`` are the replicas that the fleet lost within the last hour, a mark
+    for each look that missed some.
+    """
 
     cycles: int = 0
     models: tuple[ModelMemory, ...] = ()
+    removals: tuple[Mark, ...] = ()
 
     def model(self, ref: ModelRef) -> ModelMemory:
         """Give the memory of a model; an empty one where it is new."""

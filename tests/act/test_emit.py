@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from aiops.act.emit import Emitter
-from aiops.model.cycle import Cycle
+from aiops.model.cycle import Cycle, FleetSummary
 from aiops.model.decision import Outcome, Reason
 from aiops.model.forecast import ForecastSkill, Window
 from aiops.model.policy import Mode, PolicySet
@@ -26,6 +26,7 @@ aiops_forecast_requests_per_second aiops_forecast_coverage_ratio aiops_forecast_
 aiops_demand_shift_ratio
 aiops_utilization_limit_ratio aiops_lead_time_seconds aiops_detection_active aiops_signal_state aiops_pd_ratio
 aiops_slo_target_seconds aiops_slo_objective_ratio aiops_cost_usd_per_hour
+aiops_writes_off aiops_fleet_removed_replicas aiops_fleet_removable_replicas
 """
 
 
@@ -238,3 +239,20 @@ def test_before_the_first_cycle_nothing_is_claimed() -> None:
 def test_two_emitters_do_not_share_a_registry() -> None:
     assert values(emitted(evidence.cycle()), "aiops_loop_queries") == [14]
     assert values(Emitter("1.2.3", 15.0), "aiops_loop_queries") == []
+
+
+@pytest.mark.parametrize(
+    ("fleet", "off", "removed", "removable"),
+    [
+        pytest.param(FleetSummary(), [0], [0], [], id="no bound has no number"),
+        pytest.param(FleetSummary(removed=3, may_remove=2), [0], [3], [2], id="a bound"),
+        pytest.param(FleetSummary(writes_off=True, may_remove=0), [1], [0], [0], id="switched off, and nothing left"),
+    ],
+)
+def test_the_switch_and_what_the_fleet_may_lose_are_exported(
+    fleet: FleetSummary, off: list[float], removed: list[float], removable: list[float]
+) -> None:
+    emitter = emitted(replace(evidence.cycle(), fleet=fleet))
+    assert values(emitter, "aiops_writes_off") == off
+    assert values(emitter, "aiops_fleet_removed_replicas") == removed
+    assert values(emitter, "aiops_fleet_removable_replicas") == removable

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from aiops.cli.show import explanation
+from aiops.cli.show import explanation, plan_table
+from aiops.model.cycle import FleetSummary
 from aiops.model.decision import Victim
 from aiops.model.forecast import DemandShift, ForecastBasis, ForecastSkill, ShiftKind, Window
 from tests.act import evidence
@@ -67,3 +68,12 @@ def test_an_explanation_names_the_replicas_that_cost_least_to_lose() -> None:
     assert "costs least to lose: pod-4 has 4 requests" in captured.get()
     assert "pod-5" not in captured.get()
     assert "and 2 more" in captured.get()
+
+
+def test_a_plan_says_that_writing_is_switched_off() -> None:
+    seen = evidence.cycle()
+    out = Console(width=200)
+    with out.capture() as captured:
+        out.print(plan_table(replace(seen, fleet=FleetSummary(writes_off=True)), 200))
+
+    assert "writing is switched off: the FleetPolicy says writes: off" in captured.get()

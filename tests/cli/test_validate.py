@@ -55,6 +55,7 @@ def test_json_of_a_broken_file_names_line_and_column(tmp_path: Path) -> None:
     assert json.loads(shown.stdout) == {
         "valid": False,
         "policies": [],
+        "fleet": {"writes": "on", "maxRemovedPerHour": None},
         "variants": {},
         "warnings": [],
         "problems": [
@@ -138,3 +139,11 @@ def test_the_presets_are_the_ones_that_a_policy_may_name() -> None:
 
     for file in (POLICIES / "presets").iterdir():
         assert f'"{file.stem}"' in named
+
+
+def test_what_holds_for_the_whole_fleet_is_told_where_it_is_not_the_default(tmp_path: Path) -> None:
+    fleet = "---\nkind: FleetPolicy\nspec: {writes: off, maxRemovedPerHour: 30%}\n"
+    plain, told = run(written(tmp_path, GOOD)), run(written(tmp_path, GOOD + fleet))
+
+    assert "the whole fleet" not in plain.stdout
+    assert "the whole fleet: writes off, it may lose 30% of its replicas an hour" in told.stdout

@@ -88,7 +88,7 @@ def test_replicas_follow_the_load_a_person_and_nobody_else(
         wait_for(lambda: (POOL, 3, 200) in writes(served), "a person's word is kept", timeout_s=180.0)
         written = len(writes(served))
         annotate(served, hold_at=None, paused="true")
-        wait_for(lambda: "paused" in _reasons(page), "the pause is seen", timeout_s=180.0)
+        wait_for(lambda: "paused" in reasons_of(page), "the pause is seen", timeout_s=180.0)
 
     assert asked(served) == 3
     assert len(writes(served)) == written
@@ -103,7 +103,9 @@ def test_a_target_of_another_scaler_is_refused_and_one_that_only_observes_writes
     served: Place, prometheus: PodPrometheus, tmp_path: Path
 ) -> None:
     with aiops_run(served, prometheus, tmp_path / "observe", "observe") as page:
-        wait_for(lambda: "demand" in _reasons(page) or "backlog" in _reasons(page), "more is needed", timeout_s=180.0)
+        wait_for(
+            lambda: "demand" in reasons_of(page) or "backlog" in reasons_of(page), "more is needed", timeout_s=180.0
+        )
     scaler = {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -122,13 +124,13 @@ def test_a_target_of_another_scaler_is_refused_and_one_that_only_observes_writes
     }
     served.apply(scaler)
     with aiops_run(served, prometheus, tmp_path / "act") as page:
-        wait_for(lambda: "owned_by_another_scaler" in _reasons(page), "the other scaler is seen", timeout_s=180.0)
+        wait_for(lambda: "owned_by_another_scaler" in reasons_of(page), "the other scaler is seen", timeout_s=180.0)
 
     assert asked(served) == 2
     assert writes(served) == []
 
 
-def _reasons(page: str) -> str:
+def reasons_of(page: str) -> str:
     """The reasons of the newest decisions, as the metrics tell them."""
     lines = http_text(f"{page}/metrics").splitlines()
     return "\n".join(line for line in lines if line.startswith("aiops_decisions_total"))

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from aiops.act.emit import Emitter
 from aiops.act.journal import Journal
-from aiops.model.cycle import Cycle
+from aiops.model.cycle import Cycle, FleetSummary
 from aiops.model.decision import Outcome, Victim
 from aiops.model.policy import Mode, PolicySet
 from aiops.model.refs import ModelRef
@@ -102,6 +102,16 @@ def test_findings_come_with_their_evidence_and_the_next_step() -> None:
     text = page(journal_of(evidence.troubled(evidence.cycle())))
     for shown in ("86 % sure", "more replicas would not help", "KV cache of the fullest 97 % against 31 %", "absent"):
         assert shown in text, shown
+
+
+def test_the_switch_is_shown_loudly_and_the_bound_with_what_is_left_of_it() -> None:
+    seen = evidence.cycle()
+    plain = page(journal_of(seen))
+    off = page(journal_of(replace(seen, fleet=FleetSummary(writes_off=True, removed=3, may_remove=2))))
+    assert "Writing is switched off" in off
+    assert "3 replicas of the fleet went within the last hour; 2 more may." in off
+    assert "switched off" not in plain
+    assert "of the fleet" not in plain
 
 
 def test_a_decision_shows_which_replicas_cost_least_to_lose() -> None:

@@ -118,9 +118,18 @@ def test_a_step_shows_as_it_is_written() -> None:
     assert (str(Step(share=0.25)), str(Step(replicas=4))) == ("25%", "4")
 
 
-def test_the_schema_knows_the_keys_as_people_write_them() -> None:
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        pytest.param("PolicyFile", {"metadata", "spec", "variants"}, id="a policy"),
+        pytest.param("FleetPolicy", {"kind", "spec"}, id="what holds for the fleet"),
+    ],
+)
+def test_the_schema_knows_the_keys_as_people_write_them(kind: str, keys: set[str]) -> None:
     schema = json_schema()
 
-    assert {"metadata", "spec", "variants"} <= schema["properties"].keys()
+    assert keys <= schema["$defs"][kind]["properties"].keys()
+    assert schema["$defs"][kind]["additionalProperties"] is False
     assert "scaleDown" in schema["$defs"]["Spec"]["properties"]
-    assert schema["additionalProperties"] is False
+    assert "maxRemovedPerHour" in schema["$defs"]["FleetSpec"]["properties"]
+    assert schema["then"]["$ref"] == "#/$defs/FleetPolicy"

@@ -141,7 +141,7 @@ def test_a_problem_is_told_with_its_line_its_value_and_the_way_out(
         pytest.param("# later\n---\n", "chat.yaml: the file is empty or holds only comments", id="only comments"),
         pytest.param(
             "variants: {h100: {}}",
-            "chat.yaml: only variants are here; a policy needs metadata and spec",
+            "chat.yaml: no policy of a model is here; one needs metadata and spec",
             id="variants without a policy",
         ),
         pytest.param(

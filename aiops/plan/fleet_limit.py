@@ -1,0 +1,59 @@
+"""What the whole fleet may lose within an hour, dealt fairly over its models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiops.model.fleet_policy import FleetSpec
+from aiops.model.policy import Mode
+from aiops.plan.state import Mark, ModelMemory
+
+HOUR_S = 3600.0
+MOVES = frozenset({Mode.EMIT, Mode.ACT})
+"""The modes in which the plan's numbers take replicas away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removals:
+    """What one model would take away from each of its pools, and how much its users matter (``priority``)."""
+
+    priority: int
+    pools: tuple[int, ...]
+
+
+def removed_between(before: ModelMemory, after: ModelMemory) -> int:
+    """Count the replicas that the pools of a model lost from one look to the next, whoever took them."""
+    pairs = ((before.pool(pool.pool).current, pool.current) for pool in after.pools)
+    return sum(max(0, was - is_) for was, is_ in pairs if was is not None and is_ is not None)
+
+
+def within_the_hour(removals: Sequence[Mark], now_s: float) -> tuple[Mark, ...]:
+    """Give the removals of the last hour."""
+    return tuple(mark for mark in removals if mark.at_s > now_s - HOUR_S)
+
+
+def still_removable(fleet: FleetSpec, present: int, removals: Sequence[Mark], now_s: float) -> int | None:
+    """Give how many of the replicas that are ``present`` may still go; None where no bound is set."""
+    return fleet.may_remove(present, sum(mark.replicas for mark in within_the_hour(removals, now_s)))
+
+
+def deal(wanted: Sequence[Removals], allowed: int | None) -> tuple[tuple[int, ...], ...]:
+    """Give each model what it may take away, in the order of ``wanted``: one replica each in turn, while any are left.
+
+    The turn begins where users matter least. Within a model the pool goes first that would lose the most.
+
+    >>> deal([Removals(100, (5,)), Removals(1, (1,))], 3)
+    ((2,), (1,))
+    """
+    if allowed is None:
+        return tuple(one.pools for one in wanted)
+    left = [list(one.pools) for one in wanted]
+    turns = sorted(range(len(wanted)), key=lambda i: wanted[i].priority)
+    while allowed > 0 and any(map(any, left)):
+        for i in turns:
+            if allowed > 0 and any(left[i]):
+                left[i][left[i].index(max(left[i]))] -= 1
+                allowed -= 1
+    return tuple(
+        tuple(want - rest for want, rest in zip(one.pools, rests, strict=True))
+        for one, rests in zip(wanted, left, strict=True)
+    )
