@@ -16,6 +16,7 @@ _COMMANDS = (
     "run",
     "plan",
     "explain",
+    "doctor",
     "pause",
     "hold",
     "resume",

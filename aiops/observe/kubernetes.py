@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -30,9 +31,10 @@ _PAGE = 500
 _CHUNK = 1 << 18
 _FIRST_WAIT_S = 0.3
 _ATTEMPTS = 3
-_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401, 403, 404, 429, 500
+_OK, _CREATED, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 201, 401, 403, 404, 429, 500
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _JSON = "application/json"
+_VERSION = "/version"
 Json = dict[str, Any]
 
 
@@ -156,6 +158,33 @@ class Reading:
             raise self._unreadable(f"{type(read).__name__} where an object was asked for")
         return read
 
+    def created(self, path: str, body: Json, denied: str) -> Json:
+        """Create an object that only asks, such as a review of rights, and give what the server made of it.
+
+        Raises KubernetesError, ForbiddenError and NotFoundError.
+        """
+        try:
+            made: Json = json.loads(b"".join(self._chunks(path, denied, {}, _JSON, body)))
+        except ValueError as error:
+            raise self._unreadable(error) from error
+        return made
+
+    def ahead_s(self) -> float | None:
+        """Give how far the server's clock is ahead of this machine's, within a second; None where it does not tell.
+
+        Raises KubernetesError, ForbiddenError and NotFoundError.
+        """
+        begun_s = time.time()
+        answer = self._answer(_VERSION, "", {}, _JSON)
+        ended_s = time.time()
+        told = answer.getheader("Date")  # type: ignore[no-untyped-call]  # left untyped there
+        _give_back(answer)
+        try:
+            # It tells whole seconds, the rest cut off.
+            return parsedate_to_datetime(told).timestamp() + 0.5 - (begun_s + ended_s) / 2
+        except (TypeError, ValueError):
+            return None
+
     def _parsed(self, stream: ItemStream, chunk: bytes) -> Sequence[Json]:
         try:
             return stream.feed(chunk)
@@ -167,8 +196,10 @@ class Reading:
             f"{self.access.host} answered what cannot be read ({why}): is it the API server, or a proxy before it?"
         )
 
-    def _chunks(self, path: str, denied: str, query: Mapping[str, str], accept: str) -> Iterator[bytes]:
-        answer = self._answer(path, denied, query, accept)
+    def _chunks(
+        self, path: str, denied: str, query: Mapping[str, str], accept: str, body: Json | None = None
+    ) -> Iterator[bytes]:
+        answer = self._answer(path, denied, query, accept, body)
         try:
             while chunk := answer.response.read(_CHUNK):
                 yield chunk
@@ -179,12 +210,14 @@ class Reading:
         finally:
             _give_back(answer)
 
-    def _answer(self, path: str, denied: str, query: Mapping[str, str], accept: str) -> RESTResponse:
+    def _answer(
+        self, path: str, denied: str, query: Mapping[str, str], accept: str, body: Json | None = None
+    ) -> RESTResponse:
         """Ask until there is an answer: once more with new credentials, or after a pause, while there is time."""
         attempt, renewed = 1, False
         while True:
             try:
-                answer = self._asked(path, query, accept)
+                answer = self._asked(path, query, accept, body)
             except _TransientError as error:
                 pause_s = _FIRST_WAIT_S * attempt if error.wait_s is None else error.wait_s
                 if attempt == _ATTEMPTS or time.monotonic() + pause_s >= self.deadline:
@@ -192,7 +225,7 @@ class Reading:
                 time.sleep(pause_s)
                 attempt += 1
                 continue
-            if answer.status == _OK:
+            if answer.status in (_OK, _CREATED):
                 return answer
             said = _status_message(answer)
             if answer.status == _FORBIDDEN:
@@ -211,14 +244,17 @@ class Reading:
         except AccessError as error:
             raise KubernetesError(str(error)) from error
 
-    def _asked(self, path: str, query: Mapping[str, str], accept: str) -> RESTResponse:
+    def _asked(self, path: str, query: Mapping[str, str], accept: str, body: Json | None) -> RESTResponse:
         remaining_s = self.deadline - time.monotonic()
         if remaining_s <= 0:
             raise self._late()
         client = self.access.client
         url = f"{path}?{urlencode(query)}" if query else path
         try:
-            asked = client.param_serialize("GET", url, header_params={"Accept": accept}, auth_settings=["BearerToken"])
+            headers = {"Accept": accept} | ({} if body is None else {"Content-Type": _JSON})
+            asked = client.param_serialize(
+                "GET" if body is None else "POST", url, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
         except (ConfigException, OSError) as error:
             raise KubernetesError(f"the credentials for {self.access.host} cannot be read: {error}") from error
         self.calls += 1

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -270,3 +271,35 @@ def test_the_file_that_the_environment_names_comes_before_a_pods_own_token(
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, "http://127.0.0.1:7")))
 
     assert connect(token_file=token).host == "http://127.0.0.1:7"
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "told"),
+    [
+        pytest.param(0, 0.0, id="the same time"),
+        pytest.param(90, 90.0, id="a clock that is ahead"),
+        pytest.param(-40, -40.0, id="a clock that is behind"),
+        pytest.param(None, None, id="no time at all"),
+    ],
+)
+def test_the_servers_clock_is_read_within_a_second(tmp_path: Path, offset_s: float | None, told: float | None) -> None:
+    class Clock(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return "" if offset_s is None else super().date_time_string(time.time() + offset_s)
+
+        def log_message(self, *_: object) -> None:
+            """No line a request."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Clock) as listening:
+        threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
+        access = connect(kubeconfig(tmp_path, f"http://127.0.0.1:{listening.server_address[1]}"))
+        found = access.reading(5.0).ahead_s()
+        listening.shutdown()
+
+    assert found == (told if told is None else pytest.approx(told, abs=2.0))

@@ -149,6 +149,17 @@ def test_notes_on_style_are_no_partial_answer() -> None:
         assert client.ask({"up": "up"}, AT) == {"up": ()}
 
 
+def test_a_clock_that_is_ahead_is_noticed() -> None:
+    row = ROW | {"value": [0, str(time.time() + 120)]}
+    with answering(GOOD | {"data": {"result": [row]}}) as url, client_of(url) as client:
+        assert client.ahead_s() == pytest.approx(120, abs=3)
+
+
+def test_a_server_that_tells_no_time_is_no_prometheus() -> None:
+    with answering(GOOD) as url, client_of(url) as client, pytest.raises(PrometheusError, match="its time"):
+        client.ahead_s()
+
+
 @pytest.mark.parametrize("text", ["NaN", "+Inf", "-Inf"])
 def test_what_is_no_number_is_missing(text: str) -> None:
     row = ROW | {"value": [1767225600, text]}
