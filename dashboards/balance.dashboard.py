@@ -99,7 +99,7 @@ LOAD = Row(
             minimum=0,
             queries=(
                 Query(f"topk(10, max by (pod) (pod:vllm_inter_token_latency_seconds:mean5m{{{ENGINE}}}))", "{{pod}}"),
-                Query(f"max(role:vllm_inter_token_latency_seconds_mean5m:median{{{ENGINE}}})", "middle"),
+                Query(f"quantile(0.5, pod:vllm_inter_token_latency_seconds:mean5m{{{ENGINE}}})", "middle"),
             ),
             lines=(Line("middle", color="gray", width=2, dash=6),),
         ),

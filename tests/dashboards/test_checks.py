@@ -59,6 +59,7 @@ def test_the_rules_for_queries_find_what_is_broken(expr, complaint):
         pytest.param("time() - max(aiops_loop_last_success_timestamp_seconds)", "s", True, id="an age"),
         pytest.param("sum(kube_pod_status_ready)", "short", True, id="truths are counted"),
         pytest.param("sum(aiops_cost_usd_per_hour)", "currencyUSD", True, id="money"),
+        pytest.param("0 * sum(rate(llm_d_epp_request_total[5m]))", "reqps", True, id="nought of something"),
     ],
 )  # fmt: skip
 def test_a_unit_is_told_from_the_query(expr, shown, right):

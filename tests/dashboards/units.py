@@ -30,8 +30,8 @@ class Unit:
         return Unit({name: power for name, power in powers.items() if power}, self.size * other.size**sign)
 
     def scaled(self, factor: float) -> "Unit":
-        """The unit of numbers that were multiplied by a constant."""
-        return Unit(self.powers, self.size / factor)
+        """The unit of numbers that were multiplied by a constant; nought of anything is nought in its unit."""
+        return Unit(self.powers, self.size / factor) if factor else self
 
     def same_as(self, other: "Unit") -> bool:
         return dict(self.powers) == dict(other.powers) and math.isclose(self.size, other.size)
@@ -110,6 +110,8 @@ def shown_as(unit: Unit, panel: str) -> bool:
         return powers == {"gpus": 1}
     if panel == "suffix: intervals":
         return powers == {} and math.isclose(size, 1.0)
+    if panel == "m":
+        return powers in ({TRUTH: 1}, {THINGS: 1})  # a share of the time, times that time
     if panel in ("reqps", "cps"):
         right = set(counted) <= {"requests"} if panel == "reqps" else "tokens" not in counted
         return is_rate and right and math.isclose(size, 1.0)
