@@ -85,6 +85,28 @@ REPLICAS = Row(
             ),
             may_be_empty="the policies are in observe mode, which asks for nothing",
         ),
+        Panel(
+            title="Replicas that left within the hour",
+            description="From all pools that aiops moves, whoever took them, against what the fleet's policy lets go "
+            "in an hour. Where nothing more may go, nothing is removed.",
+            unit="short",
+            kind="steps",
+            minimum=0,
+            queries=(
+                Query("max(aiops_fleet_removed_replicas)", "gone"),
+                Query("max(aiops_fleet_removed_replicas) + max(aiops_fleet_removable_replicas)", "allowed"),
+            ),
+            lines=(Line("gone", color="blue", width=2), Line("allowed", color="gray", dash=6)),
+            may_be_empty="no FleetPolicy bounds what may go",
+        ),
+        Panel(
+            title="Writing",
+            description="Whether aiops may write at all: one word in the fleet's policy switches all of it off.",
+            unit="none",
+            kind="states",
+            states={0: ("on, as each policy's mode has it", "green"), 1: ("switched off", "orange")},
+            queries=(Query("max(aiops_writes_off)", "writing"),),
+        ),
     ),
 )
 

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from aiops.act.emit import Emitter
 from aiops.act.families import HORIZONS
 from aiops.model.capacity import Capacity, CapacityBasis
-from aiops.model.cycle import Cycle, ModelCycle, PoolSummary
+from aiops.model.cycle import Cycle, FleetSummary, ModelCycle, PoolSummary
 from aiops.model.decision import Decision, Outcome, Reason
 from aiops.model.demand import DemandSource, TokenDemand, Work
 from aiops.model.detection import Detection, DetectionKind, Diagnosis, Severity
@@ -80,7 +80,7 @@ def cycle(number: int, at: datetime) -> Cycle:
         ),
         shifts=(DemandShift(ShiftKind.LEVEL, 1.4, at - timedelta(hours=3), at - timedelta(hours=1)),),
     )
-    return Cycle(at, number, (model,), queries=17)
+    return Cycle(at, number, (model,), queries=17, fleet=FleetSummary(removed=3, may_remove=5))
 
 
 def emitter_after(ends: datetime, cycles: int) -> tuple[Emitter, list[tuple[float, str]]]:
