@@ -17,6 +17,7 @@ _COMMANDS = (
     "plan",
     "explain",
     "doctor",
+    "discover",
     "pause",
     "hold",
     "resume",

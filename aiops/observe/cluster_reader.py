@@ -58,8 +58,13 @@ class ClusterReader:
 
     def read(self) -> ClusterView:
         """Take one look. An API server that cannot be believed gives a view with a ``problem`` and nothing else."""
+        return self.look_at(
+            {policy.pool_ref(pool) for policy in self.policies().policies for pool in policy.spec.pools}
+        )
+
+    def look_at(self, pools: set[PoolRef]) -> ClusterView:
+        """Take one look at some targets, whether a policy names them or not."""
         at = self.now()
-        pools = {policy.pool_ref(pool) for policy in self.policies().policies for pool in policy.spec.pools}
         if not pools:
             return ClusterView(at)
         reading = self.access.reading()

@@ -173,7 +173,7 @@ def read_engines(
     counts = {key: _added(_ranks(answers.over[key], naming.place)) for key in _COUNTS}
     means = {key: _means(answers.over[key], naming.place) for key in (Over.TTFT, Over.ITL)}
     groups = {naming.place(one.labels): Group.of(one.labels) for one in answers.now[Now.GAUGES]}
-    kv_tokens = _kv_tokens(answers.now[Now.CACHE_CONFIG])
+    sizes = kv_tokens(answers.now[Now.CACHE_CONFIG])
     started = {Pod.of(one.labels): one.value for one in answers.now[Now.STARTED]}
 
     def engine(place: Place) -> Engine:
@@ -187,7 +187,7 @@ def read_engines(
             running=values["running"].get(place),
             waiting=values["waiting"].get(place),
             kv_usage_ratio=values["kv_usage"].get(place),
-            kv_tokens=kv_tokens.get(pod),
+            kv_tokens=sizes.get(pod),
             preemptions_per_s=rate[Over.PREEMPTIONS],
             prefix_queries_tok_per_s=rate[Over.PREFIX_QUERIES],
             prefix_hits_tok_per_s=rate[Over.PREFIX_HITS],
@@ -289,7 +289,7 @@ def _means(series: Sequence[Series], place_of: Callable[[Mapping[str, str]], Pla
     }
 
 
-def _kv_tokens(series: Iterable[Series]) -> dict[Pod, float]:
+def kv_tokens(series: Iterable[Series]) -> dict[Pod, float]:
     """Give each pod's KV capacity in tokens, over its ranks; engines write None until they know it."""
     sizes: dict[Pod, dict[str, float]] = defaultdict(dict)
     for one in series:

@@ -83,6 +83,11 @@ def pool_of(pod: Pod, group: Group, policy: ScalingPolicy, cluster: ClusterState
     return None if only is None or _belongs_to_another(pod.name, only) else only
 
 
+def shape_of(pod: str) -> str:
+    """Guess from a pod's name the kind of what made it, Deployment or StatefulSet; empty where it is like neither."""
+    return next((kind for kind, shapes in _POD_SHAPES.items() if any(re.fullmatch(one, pod) for one in shapes)), "")
+
+
 def _is_named_after(pod: str, pool: PoolSpec) -> bool:
     name = re.escape(pool.target.name)
     shapes = _POD_SHAPES.get(pool.target.kind, _ANY_SHAPE)
