@@ -6,20 +6,23 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from aiops.model.policy import json_schema
+from aiops.model.policy import PolicySet, json_schema
+from aiops.observe.rule_files import OBJECTIVES, RuleFormat, objectives_file, rule_files
 
 ROOT = Path(__file__).resolve().parents[1]
+_MONITORING = ROOT / "deploy" / "monitoring"
 
 
 def generated() -> dict[Path, str]:
     """The text of each generated file under its path."""
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-    return {ROOT / "policies" / "schema.json": schema, **_dashboards()}
+    return {ROOT / "policies" / "schema.json": schema, **_dashboards(), **_rules()}
 
 
 def leftovers(wanted: dict[Path, str]) -> list[Path]:
-    """Dashboards that nothing generates any more."""
-    return [file for file in sorted((ROOT / "dashboards" / "json").glob("*.json")) if file not in wanted]
+    """Dashboards and rules that nothing generates any more."""
+    written = [*(ROOT / "dashboards" / "json").glob("*.json"), *_MONITORING.glob("*.rules.yaml")]
+    return [file for file in sorted(written) if file not in wanted]
 
 
 def differing(wanted: dict[Path, str]) -> list[Path]:
@@ -36,6 +39,16 @@ def _dashboards() -> dict[Path, str]:
     spec.loader.exec_module(module)
     files: dict[Path, str] = module.generated()
     return files
+
+
+def _rules() -> dict[Path, str]:
+    # The rules that ship stand in alerts/ as Prometheus reads them; those for its operator are the same.
+    defaults = PolicySet()
+    objects = rule_files(defaults, RuleFormat.PROMETHEUS_RULE)
+    return {
+        ROOT / "alerts" / OBJECTIVES: objectives_file(defaults),
+        **{_MONITORING / name: text for name, text in objects.items()},
+    }
 
 
 def main() -> int:

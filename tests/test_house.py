@@ -170,14 +170,15 @@ def test_the_wheel_carries_what_an_installed_aiops_needs(wheel: Path) -> None:
     assert [name for name in carried if "__pycache__" in name or name.endswith((".db", ".k"))] == []
 
 
-def test_a_package_without_its_repository_finds_its_policies_and_dashboards(wheel: Path, tmp_path: Path) -> None:
+def test_a_package_without_its_repository_finds_its_policies_dashboards_and_rules(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     program = (
         "import aiops; from pathlib import Path; from aiops.observe.packaged import packaged;"
         "from aiops.observe.policies import read_policies;"
         "from aiops.observe.dashboard_files import dashboard_files;"
+        "from aiops.observe.rule_files import rule_files; from aiops.model.policy import PolicySet;"
         "policies = read_policies([packaged('policies')]).policies;"
-        "print(Path(aiops.__file__).parent, len(dashboard_files()), len(policies))"
+        "print(Path(aiops.__file__).parent, len(dashboard_files()), len(policies), len(rule_files(PolicySet())))"
     )
     told = subprocess.run(
         [sys.executable, "-c", program],
@@ -188,4 +189,4 @@ def test_a_package_without_its_repository_finds_its_policies_and_dashboards(whee
         check=True,
     )
 
-    assert told.stdout.split() == [str(tmp_path / "site" / "aiops"), "6", "3"]
+    assert told.stdout.split() == [str(tmp_path / "site" / "aiops"), "6", "3", "5"]

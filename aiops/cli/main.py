@@ -24,6 +24,7 @@ _COMMANDS = (
     "validate",
     "keda",
     "dashboards",
+    "alerts",
     "simulate",
     "forecast",
 )

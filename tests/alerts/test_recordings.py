@@ -34,7 +34,7 @@ def test_a_recorded_name_says_its_level_its_metric_and_its_operation(rule):
 
     assert _LEVEL.fullmatch(level)
     assert re.fullmatch(r"[a-z][a-z0-9_]+", metric)
-    assert re.fullmatch(r"sum|count|avg|max|median|info|(rate|mean|ratio_rate)\d+[mhd]", operation)
+    assert re.fullmatch(r"sum|count|avg|max|median|p25|info|(rate|mean|ratio_rate)\d+[mhd]", operation)
     assert ("rate(" in rule["expr"]) <= (operation[-1] in "mhd" or metric.endswith("_watts"))
 
 

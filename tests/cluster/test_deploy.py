@@ -1,6 +1,8 @@
 """The manifests of deploy/ are taken by the real API server, and say what aiops is."""
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from tests.parts import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-# The Prometheus operator defines the kind; here its shape is enough.
+# The Prometheus operator defines the kinds; here the shape of the one is enough, and the fields of the other.
 SERVICE_MONITORS = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -35,19 +37,21 @@ SERVICE_MONITORS = {
         ],
     },
 }
+PROMETHEUS_RULES = yaml.safe_load((Path(__file__).parent / "prometheus_rule.yaml").read_text())
 FOLDERS = sorted(folder.name for folder in DEPLOY.iterdir() if folder.is_dir())
 
 
 @pytest.fixture
 def ready(place: Place) -> Iterator[Place]:
-    place.apply(SERVICE_MONITORS)
+    place.apply(SERVICE_MONITORS, PROMETHEUS_RULES)
     extensions = client.ApiextensionsV1Api(place.plane.admin)
 
-    def established() -> bool:
-        status = extensions.read_custom_resource_definition(SERVICE_MONITORS["metadata"]["name"]).status
+    def established(name: str) -> bool:
+        status = extensions.read_custom_resource_definition(name).status
         return any(one.type == "Established" and one.status == "True" for one in status.conditions or [])
 
-    wait_for(established, "the ServiceMonitor is defined")
+    for name in (SERVICE_MONITORS["metadata"]["name"], PROMETHEUS_RULES["metadata"]["name"]):
+        wait_for(partial(established, name), f"{name} are defined")
     yield place
     authorization = client.RbacAuthorizationV1Api(place.plane.admin)
     for name in ("aiops-nodes", "aiops-pods"):
@@ -96,6 +100,14 @@ def test_a_field_that_does_not_exist_would_be_refused(ready: Place) -> None:
 
     with pytest.raises(ApiException, match="automountServiceAccountTokens"):
         apply(ready, account | {"automountServiceAccountTokens": True}, "All")
+
+
+def test_a_rule_that_waits_for_no_time_would_be_refused(ready: Place) -> None:
+    (rules,) = manifests_of("monitoring/gpu.rules.yaml", ready.namespace)
+    rules["spec"]["groups"][0]["rules"][0]["for"] = "a while"
+
+    with pytest.raises(ApiException, match="for: Invalid value"):
+        apply(ready, rules, "All")
 
 
 def test_the_admission_policy_has_no_mistake_that_the_server_sees(ready: Place) -> None:
