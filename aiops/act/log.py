@@ -1,6 +1,7 @@
 """Structured logs: JSON lines for machines, or coloured lines for people. They go to stderr; stdout is for results."""
 
 import logging
+import re
 import sys
 from typing import TextIO
 
@@ -55,6 +56,7 @@ class CycleLog:
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self._said: dict[PoolRef, int | None] = {}
+        self._refused: dict[PoolRef, str] = {}
 
     def cycle(self, cycle: Cycle) -> None:
         """Log a cycle and what it newly asks for; a blind one is a warning."""
@@ -91,8 +93,10 @@ class CycleLog:
         self._said[decision.pool] = asked
 
     def outcome(self, outcome: Outcome) -> None:
-        """Log what came of a decision; a refusal is a warning."""
+        """Log what came of a decision; a refusal is a warning, said once while only numbers in it change."""
+        told = "" if outcome.applied else re.sub(r"\d+", "", outcome.error)
+        before, self._refused[outcome.pool] = self._refused.get(outcome.pool, ""), told
         if outcome.applied:
             self._log.info("applied", pool=str(outcome.pool), replicas=outcome.asked)
-        else:
+        elif told != before:
             self._log.warning("not applied", pool=str(outcome.pool), replicas=outcome.asked, error=outcome.error)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aiops.control.protocols import Actuator, Clock, Elector, Observer, Recorder
-from aiops.model.cycle import Cycle, ModelCycle
-from aiops.model.decision import Decision
-from aiops.model.policy import Mode, PolicySet
-from aiops.plan import State, decide, learn_snapshot, remember
+from aiops.model.cycle import Cycle
+from aiops.model.decision import Outcome
+from aiops.model.policy import PolicySet
+from aiops.plan import NOT_ALONE, State, decide, learn_snapshot, orders_of, remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,32 @@ class Loop:
         self.recorder.record(cycle)
         # 4. Act: idempotent; applies only the decisions that change something.
         self.on_stage("act")
-        if self.elector.leads():
-            for decision in actionable(cycle):
-                self.recorder.outcome(self.actuator.apply(decision))
+        outcomes = self._act(cycle, state, policies) if self.elector.leads() else ()
         # 5. Remember what the next cycle needs (the raw proposals, never the held ones).
-        state = remember(state, cycle, policies)
+        state = remember(state, cycle, policies, outcomes)
         self.on_stage("")
         return Turn(cycle, state)
+
+    def _act(self, cycle: Cycle, state: State, policies: PolicySet) -> tuple[Outcome, ...]:
+        """Carry out what the policies' modes allow, all that grows before all that shrinks; give what was tried."""
+        found = ((model, policies.policy(model.ref)) for model in cycle.models)
+        left = [
+            orders_of(model, state.model(model.ref), policy.spec.ratio.decode_per_prefill)
+            for model, policy in found
+            if policy is not None
+        ]
+        outcomes = []
+        for grow in (True, False):
+            for place in range(len(left)):
+                while (decision := left[place].next(grow=grow)) is not None:
+                    outcomes.append(self.actuator.apply(decision))
+                    self.recorder.outcome(outcomes[-1])
+                    left[place] = left[place].after(decision, applied=outcomes[-1].applied)
+        for decision in (one for orders in left for one in orders.pending):
+            self.recorder.outcome(
+                Outcome(decision.pool, cycle.at, decision.desired or 0, applied=False, error=NOT_ALONE)
+            )
+        return tuple(outcomes)
 
     def run_forever(
         self,
@@ -83,15 +102,3 @@ class Loop:
             due_s = max(due_s + interval_s, now.timestamp())
             if (until is not None and now >= until) or not clock.sleep(due_s - now.timestamp()):
                 return state
-
-
-def actionable(cycle: Cycle) -> tuple[Decision, ...]:
-    """Give the decisions that the policies' modes allow to be carried out: grown pools first, then shrunk ones."""
-    allowed = [decision for model in cycle.models for decision in model.decisions if _may(model, decision)]
-    return tuple(sorted(allowed, key=lambda decision: decision.change < 0))
-
-
-def _may(model: ModelCycle, decision: Decision) -> bool:
-    if not decision.acts:
-        return False
-    return model.mode is Mode.ACT or (model.mode is Mode.ACT_UP and decision.change > 0)

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "unschedulable"
     WRITES_OFF = "writes_off"
     FLEET_LIMIT = "fleet_limit"
+    COOLDOWN_AFTER_FAILURE = "cooldown_after_failure"
 
     @property
     def sentence(self) -> str:
@@ -81,6 +82,8 @@ _SENTENCES = {
     Reason.ROLLOUT: "A rollout is under way: nothing is removed before it has ended.",
     Reason.UNSCHEDULABLE: "Replicas that were ordered cannot be placed on any node.",
     Reason.WRITES_OFF: "Writing is switched off for the whole fleet: the replicas stay as they are.",
+    Reason.COOLDOWN_AFTER_FAILURE: "Writes to this target were refused several times in a row: it is left alone for up "
+    "to a minute.",
     Reason.FLEET_LIMIT: "The whole fleet may lose no more replicas within this hour.",
 }
 _LIMITS = frozenset(
@@ -105,6 +108,7 @@ _LIMITS = frozenset(
         Reason.UNSCHEDULABLE,
         Reason.WRITES_OFF,
         Reason.FLEET_LIMIT,
+        Reason.COOLDOWN_AFTER_FAILURE,
     }
 )
 

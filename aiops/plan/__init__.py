@@ -2,7 +2,8 @@
 
 from aiops.plan.decide import decide
 from aiops.plan.learn import begin, learn_snapshot
+from aiops.plan.orders import NOT_ALONE, orders_of
 from aiops.plan.remember import remember
 from aiops.plan.state import Recording, State
 
-__all__ = ["Recording", "State", "begin", "decide", "learn_snapshot", "remember"]
+__all__ = ["NOT_ALONE", "Recording", "State", "begin", "decide", "learn_snapshot", "orders_of", "remember"]

@@ -17,7 +17,7 @@ from aiops.model.refs import Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 from aiops.plan.capacity import capacity_of
 from aiops.plan.fleet_limit import MOVES, Removals, deal, still_removable
-from aiops.plan.guards import in_force, limit_step, stabilize
+from aiops.plan.guards import cooling_down, in_force, limit_step, stabilize
 from aiops.plan.holds import Hold, hold_of
 from aiops.plan.learn import down_window, lead_time_of, profiles_of, up_window, work_series
 from aiops.plan.needs import RoleNeed, backlog_work, event_inputs, find, inputs_of, role_need, skill_input, why_not
@@ -251,7 +251,15 @@ class _View:
         if self.policies.fleet.writes_off and self.policy.spec.mode is not Mode.OBSERVE:
             here = self._kept(memory) or 0
             return Hold(Reason.WRITES_OFF, here, here)
-        return hold_of(seen.target if seen else None, memory, self.policy.spec.mode, self.now_s)
+        hold = hold_of(seen.target if seen else None, memory, self.policy.spec.mode, self.now_s)
+        if cooling_down(memory.refusals, memory.refused_at_s, self.now_s):
+            here = self._current(pool) or 0
+            return (
+                hold
+                if hold is not None and hold.clip(here) == hold.most == here
+                else Hold(Reason.COOLDOWN_AFTER_FAILURE, here, here)
+            )
+        return hold
 
     def _unschedulable(self, pool: PoolSpec) -> tuple[Reason, ...]:
         """Tell replicas that found no node within the lead time."""

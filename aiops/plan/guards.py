@@ -6,6 +6,10 @@ from aiops.model.decision import Reason
 from aiops.model.policy import ScaleDown, ScaleUp
 from aiops.plan.state import Mark, holding_since
 
+_COOLDOWNS_S = (0.0, 30.0, 60.0)
+FORGOTTEN_S = 600.0
+"""After this long without a write a refusal says nothing about the next one."""
+
 
 def in_force(marks: Sequence[Mark], since_s: float) -> tuple[int, ...]:
     """Give every number that held at some time since ``since_s``."""
@@ -45,3 +49,10 @@ def limit_step(
     if proposal < floor:
         return floor, (Reason.SCALE_DOWN_STEP_LIMITED,)
     return proposal, ()
+
+
+def cooling_down(refusals: int, refused_at_s: float, now_s: float) -> bool:
+    """Whether a target is left alone after refused writes: not after the first, since much may have changed by the next
+    cycle, but for 30 s after the second in a row, and for a minute after each further one.
+    """
+    return bool(refusals) and now_s - refused_at_s < _COOLDOWNS_S[min(refusals, len(_COOLDOWNS_S)) - 1]

@@ -1,16 +1,19 @@
 """Remember what the next cycle needs: raw proposals, what was asked, what was seen. Bounded."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from aiops.model.cycle import Cycle
-from aiops.model.decision import Decision
+from aiops.model.decision import Decision, Outcome
 from aiops.model.policy import PolicySet, ScalingPolicy
+from aiops.plan.guards import FORGOTTEN_S
 from aiops.plan.learn import lead_time_of
 from aiops.plan.state import Mark, PoolMemory, State, holding_since
 
 
-def remember(state: State, cycle: Cycle, policies: PolicySet) -> State:
-    """Give the state that the next cycle starts from."""
+def remember(state: State, cycle: Cycle, policies: PolicySet, outcomes: Sequence[Outcome] = ()) -> State:
+    """Give the state that the next cycle starts from; ``outcomes`` are those of the writes that were tried."""
+    tried = {outcome.pool: outcome.applied for outcome in outcomes}
     models = []
     for memory in state.models:
         policy = policies.policy(memory.ref)
@@ -19,7 +22,8 @@ def remember(state: State, cycle: Cycle, policies: PolicySet) -> State:
             continue
         lead_s = lead_time_of(policy, policies, memory).p90_s
         pools = tuple(_remember_pool(memory.pool(d.pool), d, cycle.at.timestamp(), policy, lead_s) for d in decisions)
-        models.append(replace(memory, pools=pools))
+        counted = tuple(_refused(pool, tried.get(pool.pool), cycle.at.timestamp()) for pool in pools)
+        models.append(replace(memory, pools=counted))
     return replace(state, models=tuple(models))
 
 
@@ -41,3 +45,10 @@ def _remember_pool(
         currents=holding_since(memory.currents, now_s - seen_s),
         desired=decision.desired,
     )
+
+
+def _refused(memory: PoolMemory, applied: bool | None, now_s: float) -> PoolMemory:
+    """Count the writes that were refused in a row; None is no try."""
+    if applied or (memory.refusals and now_s - memory.refused_at_s > FORGOTTEN_S):
+        memory = replace(memory, refusals=0)
+    return memory if applied is not False else replace(memory, refusals=memory.refusals + 1, refused_at_s=now_s)

@@ -50,7 +50,7 @@ def size(needs: Sequence[PoolNeed], band: Band, budget: Budget) -> Sizing:
     if in_band:
         best = min(in_band, key=lambda option: _preference(option, needs))
     elif meeting:
-        best = min(meeting, key=lambda option: (_out_of_band(option, band), _preference(option, needs)))
+        best = min(meeting, key=lambda option: (out_of_band(option, band), _preference(option, needs)))
     elif affordable:
         best = max(affordable, key=lambda option: (_least_share(option, needs), _shares(option, needs)))
     else:
@@ -92,10 +92,10 @@ def _meets(option: tuple[int, ...], needs: Sequence[PoolNeed]) -> bool:
 
 
 def _in_band(option: tuple[int, ...], band: Band) -> bool:
-    return _out_of_band(option, band) == 0.0
+    return out_of_band(option, band) == 0.0
 
 
-def _out_of_band(option: tuple[int, ...], band: Band) -> float:
+def out_of_band(option: tuple[int, ...], band: Band) -> float:
     """How many decode replicas the option is away from the band; 0 within it, and where both roles are at zero."""
     if len(option) == 1:
         return 0.0

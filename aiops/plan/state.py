@@ -30,7 +30,8 @@ class PoolMemory:
     """What is remembered of one pool.
 
     ``proposals`` are raw: what demand asked before any guard held it. A held number stored here would renew its own
-    stabilization for ever. ``currents`` are the numbers seen, one mark a change.
+    stabilization for ever. ``currents`` are the numbers seen, one mark a change. ``refusals`` counts the writes that
+    were refused in a row, the last of them at ``refused_at_s``.
     """
 
     pool: PoolRef
@@ -39,6 +40,8 @@ class PoolMemory:
     desired: int | None = None
     """What was last asked for."""
     cold_starts_s: tuple[float, ...] = ()
+    refusals: int = 0
+    refused_at_s: float = 0.0
 
     @property
     def current(self) -> int | None:

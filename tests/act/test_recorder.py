@@ -97,3 +97,23 @@ def test_a_journal_that_cannot_be_written_does_not_stop_the_loop(tmp_path: Path,
     recorder.record(evidence.cycle())
     assert 'aiops_loop_errors_total{stage="record"} 1.0' in emitter.expose().decode()
     assert lines(stream)[-1]["event"] == "the journal was not written"
+
+
+def test_a_refusal_is_said_once_while_only_its_numbers_change(stream: io.StringIO) -> None:
+    log = CycleLog(set_up_log(json_lines=True, stream=stream))
+    for applied, error in (
+        (False, "left alone until 10:00:01 (1 s)"),
+        (False, "left alone until 10:00:17 (2 s)"),
+        (False, "a right is missing"),
+        (False, "a right is missing"),
+        (True, ""),
+        (False, "a right is missing"),
+    ):
+        log.outcome(Outcome(evidence.DECODE, evidence.START, 8, applied=applied, error=error))
+
+    assert [line.get("error", "applied") for line in lines(stream)] == [
+        "left alone until 10:00:01 (1 s)",
+        "a right is missing",
+        "applied",
+        "a right is missing",
+    ]

@@ -28,6 +28,7 @@ class FakeCluster:
         self.leading = leads
         self.blind = ""
         self.refuses = ""
+        self.refused_roles = tuple(replicas)
         # When each replica will serve, in seconds from the start; the ones there at the start serve.
         self.ready_s: dict[str, list[float]] = {role: [0.0] * count for role, count in replicas.items()}
         self.cycles: list[Cycle] = []
@@ -70,12 +71,13 @@ class FakeCluster:
 
     def apply(self, decision: Decision) -> Outcome:
         assert decision.desired is not None
-        if not self.refuses:
-            role = decision.pool.name
+        role = decision.pool.name
+        refuses = self.refuses if role in self.refused_roles else ""
+        if not refuses:
             have = sorted(self.ready_s[role])
             missing = decision.desired - len(have)
             self.ready_s[role] = [*have, *[self.now_s + self.cold_start_s] * missing][: decision.desired]
-        return Outcome(decision.pool, self.at, decision.desired, applied=not self.refuses, error=self.refuses)
+        return Outcome(decision.pool, self.at, decision.desired, applied=not refuses, error=refuses)
 
     def record(self, cycle: Cycle) -> None:
         self.cycles.append(cycle)

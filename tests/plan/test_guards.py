@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from aiops.model.decision import Reason
 from aiops.model.policy import ScaleDown, ScaleUp, Step
-from aiops.plan.guards import in_force, limit_step, stabilize
+from aiops.plan.guards import cooling_down, in_force, limit_step, stabilize
 from aiops.plan.state import Mark
 
 NOW_S = 10_000.0
@@ -86,3 +86,19 @@ def test_guards_never_turn_a_direction_round(proposal: int, history: list[tuple[
 
 def test_a_mark_holds_until_the_next() -> None:
     assert in_force(marks((900, 7), (500, 3), (100, 5)), NOW_S - 600) == (7, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("refusals", "ago_s", "cooling"),
+    [
+        pytest.param(0, 0.0, False, id="nothing was refused"),
+        pytest.param(1, 1.0, False, id="after the first refusal the next cycle asks again"),
+        pytest.param(2, 29.0, True, id="after the second it waits"),
+        pytest.param(2, 30.0, False, id="for half a minute"),
+        pytest.param(3, 59.0, True, id="after the third"),
+        pytest.param(3, 60.0, False, id="for a minute"),
+        pytest.param(99, 60.0, False, id="and never longer"),
+    ],
+)
+def test_cooling_down(refusals: int, ago_s: float, cooling: bool) -> None:
+    assert cooling_down(refusals, NOW_S - ago_s, NOW_S) is cooling
