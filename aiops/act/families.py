@@ -52,6 +52,7 @@ GAUGES: dict[str, Family] = {
     "aiops_starting_replicas": Family(POOL, "Replicas that are ordered and do not serve yet."),
     "aiops_draining_replicas": Family(POOL, "Replicas that end what they have and take nothing new."),
     "aiops_gpus": Family(POOL, "GPUs of the replicas that are paid for: serving, starting, draining."),
+    "aiops_unplaced_replicas": Family(POOL, "Replicas that were ordered and found no node yet."),
     "aiops_min_replicas": Family(POOL, "The policy's minimum."),
     "aiops_max_replicas": Family(POOL, "The policy's maximum."),
     "aiops_decision_limited": Family(
@@ -270,6 +271,7 @@ def _pool(gauges: Gauges, model: ModelCycle, summary: PoolSummary, latest: Lates
     labels = latest.labels(model.ref, summary.pool, role)
     gauges.set("aiops_current_replicas", labels, summary.current)
     gauges.set("aiops_ready_replicas", labels, summary.ready)
+    gauges.set("aiops_unplaced_replicas", labels, summary.unplaced)
     gauges.set("aiops_starting_replicas", labels, summary.starting)
     gauges.set("aiops_draining_replicas", labels, summary.draining)
     if spec is None:

@@ -37,11 +37,21 @@ def plan_table(cycle: Cycle, width: int) -> RenderableType:
     notes = [Text(off, style="bold red")] if cycle.fleet.writes_off else []
     notes += [Text(f"blind: {model.ref}: {model.blind}", style="bold red") for model in cycle.models if model.blind]
     notes += [Text(f"{found.severity}: {found.kind}: {found.note}", style="yellow") for found in cycle.detections]
+    notes += [Text(line, style="yellow") for model in cycle.models for line in _unplaced(model)]
     notes += [
         Text(f"no policy: {ref} is served, and nothing here plans it; write a policy with spec.model: {ref.model}")
         for ref in cycle.unmanaged
     ]
     return Group(table, *notes)
+
+
+def _unplaced(model: ModelCycle) -> list[str]:
+    """Tell the replicas that found no node."""
+    return [
+        f"no node: {pool.unplaced} replicas of {pool.pool}: {pool.unplaced_reason}"
+        for pool in model.pools
+        if pool.unplaced
+    ]
 
 
 def _row(model: ModelCycle, decision: Decision) -> tuple[RenderableType, ...]:
@@ -110,6 +120,7 @@ def explanation(model: ModelCycle, at: datetime) -> RenderableType:
         parts += [Text(f"  {line}") for line in _victims(decision)]
         if decision.inputs:
             parts.append(_inputs(decision))
+    parts += [Text(line, style="yellow") for line in _unplaced(model)]
     parts += [Text(f"{found.kind}: {found.note}", style="yellow") for found in model.detections]
     parts += [Text(f"cause: {cause.sentence} Next: {cause.next_step}") for cause in model.diagnosis.causes]
     if model.forecasts:

@@ -26,6 +26,10 @@ class PoolSummary:
     waiting: float | None
     kv_usage_ratio: float | None
     """Of the fullest replica."""
+    unplaced: int = 0
+    """How many of those that start found no node yet."""
+    unplaced_reason: str = ""
+    """What the first of them waits for: ``waiting for nvidia.com/gpu: 4``."""
 
 
 @dataclass(frozen=True, slots=True)

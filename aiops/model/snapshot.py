@@ -107,6 +107,11 @@ class PoolSnapshot:
         """The replicas that serve."""
         return len(self.replicas)
 
+    @property
+    def unplaced(self) -> tuple[StartingReplica, ...]:
+        """The ordered replicas that found no node yet, as far as the world says why."""
+        return tuple(one for one in self.starting if one.scheduled is False and one.reason)
+
     def total(self, name: str) -> float | None:
         """Sum a field of the replicas; None where any replica lacks it or no replica is there."""
         values = [getattr(replica, name) for replica in self.replicas]

@@ -66,7 +66,7 @@ def decide(snapshot: Snapshot, state: State, policies: PolicySet) -> Cycle:
 class _PoolDraft:
     """One pool before its model is sized: the number that its guards left, and why.
 
-    ``free`` is how many of ``current`` replicas demand alone gives free, as far as the guards let it.
+    ``free`` is how many replicas the fleet would lose by that; those that found no node are no loss.
     """
 
     need: RoleNeed
@@ -98,7 +98,7 @@ class _Draft:
         limited = (
             pool
             if may >= pool.free
-            else replace(pool, guarded=pool.current - may, reasons=(*pool.reasons, Reason.FLEET_LIMIT))
+            else replace(pool, guarded=pool.guarded + pool.free - may, reasons=(*pool.reasons, Reason.FLEET_LIMIT))
             for pool, may in zip(self.pools, granted, strict=True)
         )
         return replace(self, pools=tuple(limited))
@@ -164,13 +164,19 @@ class _View:
         return _Draft(work, capacities, drafts)
 
     def _backlogs(self, demand: TokenDemand, profiles: Mapping[Role, CapacityProfile]) -> tuple[float, ...]:
-        """Give the backlog's work per pool; none where requests wait because the router sends them all one way."""
+        """Give the backlog's work per pool.
+
+        None where requests wait because the router sends them all one way, or because no node has room for what was
+        ordered: there more orders would not help, and each would be followed by further ones.
+        """
         shape = shape_of(demand)
         if shape is None or self._skewed:
             return tuple(0.0 for _ in self.pools)
         itl_s = self.policy.spec.objectives.itl.bound_s
         return tuple(
-            backlog_work(
+            0.0
+            if self._unschedulable(pool)
+            else backlog_work(
                 demand, pool.role, replica_rate(pool.role, profiles[pool.role], shape, itl_s), self._ready(pool)
             )
             for pool in self.pools
@@ -195,16 +201,18 @@ class _View:
         spec, memory = self.policy.spec, self.memory.pool(self.policy.pool_ref(pool))
         current = self._current(pool) or 0
         proposal, why = need.propose(current)
-        stable, held = stabilize(proposal, current, memory.proposals, self.now_s, spec.scale_down)
-        stepped, limited = limit_step(stable, memory.currents, self.now_s, spec.scale_up, spec.scale_down)
+        idle = memory.unplaced
+        stable, held = stabilize(proposal, current, memory.proposals, self.now_s, spec.scale_down, idle)
+        stepped, limited = limit_step(stable, memory.currents, self.now_s, spec.scale_up, spec.scale_down, idle)
         hold = self._hold(pool)
         bounded = stepped if hold is None else hold.clip(stepped)
         rules = (*held, *limited) if bounded == stepped else ()
         bound = () if hold is None or (bounded == stepped and hold.reason is Reason.ROLLOUT) else (hold.reason,)
         skewed = (Reason.ROUTING_SKEW,) if self._skewed else ()
-        reasons = (why, *skewed, *rules, *bound, *self._unschedulable(pool))
+        unschedulable = (Reason.UNSCHEDULABLE,) if self._unschedulable(pool) else ()
+        reasons = (why, *skewed, *rules, *bound, *unschedulable)
         # What a person's word takes away is not the plan's to limit.
-        free = 0 if hold is not None and hold.most is not None else max(0, current - bounded)
+        free = 0 if hold is not None and hold.most is not None else max(0, current - idle - bounded)
         return _PoolDraft(need, demand, capacity, current, proposal, bounded, reasons, free)
 
     def _decisions(self, draft: _Draft) -> tuple[Decision, ...]:
@@ -261,12 +269,10 @@ class _View:
             )
         return hold
 
-    def _unschedulable(self, pool: PoolSpec) -> tuple[Reason, ...]:
-        """Tell replicas that found no node within the lead time."""
-        seen = self._seen(pool)
-        late_s = self.now_s - self.lead.p90_s
-        stuck = any(one.reason and one.ordered_at.timestamp() <= late_s for one in (seen.starting if seen else ()))
-        return (Reason.UNSCHEDULABLE,) if stuck else ()
+    def _unschedulable(self, pool: PoolSpec) -> bool:
+        """Whether replicas found no node within the lead time."""
+        seen, late_s = self._seen(pool), self.now_s - self.lead.p90_s
+        return any(one.ordered_at.timestamp() <= late_s for one in (seen.unplaced if seen else ()))
 
     def _victims(self, pool: PoolSpec, desired: int, demand: TokenDemand) -> tuple[Victim, ...]:
         seen, profile = self._seen(pool), self.policies.variants[pool.variant].profile
@@ -305,13 +311,17 @@ class _View:
         return seen.ready if seen else 0
 
     def _full(self, pool: PoolSpec) -> bool:
-        """Whether a pool is saturated as a whole, and was given the time to show what its replicas can do."""
+        """Whether a pool is saturated as a whole, and was given the time to show what its replicas can do.
+
+        One whose order found no node was not: relief is on its way, and another order would wait behind it.
+        """
         ref = self.policy.pool_ref(pool)
         saturated = any(
             found.kind is DetectionKind.SATURATION and found.pool == ref for found in self.memory.detections
         )
         settled = len(set(in_force(self.memory.pool(ref).currents, self.now_s - self.lead.p90_s))) == 1
-        return saturated and settled and not self._skewed
+        seen = self._seen(pool)
+        return saturated and settled and not self._skewed and not (seen and seen.unplaced)
 
     @property
     def _skewed(self) -> bool:
@@ -329,4 +339,6 @@ def _summary(pool: PoolSnapshot) -> PoolSummary:
         draining=pool.draining,
         waiting=pool.total("waiting"),
         kv_usage_ratio=max(usages, default=None),
+        unplaced=len(pool.unplaced),
+        unplaced_reason=pool.unplaced[0].reason if pool.unplaced else "",
     )

@@ -21,9 +21,14 @@ class Removals:
 
 
 def removed_between(before: ModelMemory, after: ModelMemory) -> int:
-    """Count the replicas that the pools of a model lost from one look to the next, whoever took them."""
-    pairs = ((before.pool(pool.pool).current, pool.current) for pool in after.pools)
-    return sum(max(0, was - is_) for was, is_ in pairs if was is not None and is_ is not None)
+    """Count the replicas that the pools of a model lost from one look to the next, whoever took them.
+
+    Those that had found no node are no loss.
+    """
+    pairs = ((before.pool(pool.pool), pool.current) for pool in after.pools)
+    return sum(
+        max(0, was.current - was.unplaced - is_) for was, is_ in pairs if was.current is not None and is_ is not None
+    )
 
 
 def within_the_hour(removals: Sequence[Mark], now_s: float) -> tuple[Mark, ...]:

@@ -174,7 +174,7 @@ def _learn_pool(memory: PoolMemory, pool: PoolSnapshot, at: datetime) -> PoolMem
     currents = memory.currents
     if pool.current is not None and pool.current != memory.current:
         currents = (*currents, Mark(at.timestamp(), pool.current))
-    return replace(memory, cold_starts_s=starts, currents=currents)
+    return replace(memory, cold_starts_s=starts, currents=currents, unplaced=len(pool.unplaced))
 
 
 def _learn_demand(

@@ -31,7 +31,7 @@ class PoolMemory:
 
     ``proposals`` are raw: what demand asked before any guard held it. A held number stored here would renew its own
     stabilization for ever. ``currents`` are the numbers seen, one mark a change. ``refusals`` counts the writes that
-    were refused in a row, the last of them at ``refused_at_s``.
+    were refused in a row, the last of them at ``refused_at_s``. ``unplaced`` replicas found no node when last seen.
     """
 
     pool: PoolRef
@@ -42,6 +42,7 @@ class PoolMemory:
     cold_starts_s: tuple[float, ...] = ()
     refusals: int = 0
     refused_at_s: float = 0.0
+    unplaced: int = 0
 
     @property
     def current(self) -> int | None:

@@ -77,3 +77,15 @@ def test_a_plan_says_that_writing_is_switched_off() -> None:
         out.print(plan_table(replace(seen, fleet=FleetSummary(writes_off=True)), 200))
 
     assert "writing is switched off: the FleetPolicy says writes: off" in captured.get()
+
+
+def test_a_plan_and_an_explanation_name_what_replicas_without_a_node_wait_for() -> None:
+    seen = evidence.cycle()
+    (first, *others) = seen.models[0].pools
+    told = replace(first, unplaced=2, unplaced_reason="waiting for nvidia.com/gpu: 4")
+    model = replace(seen.models[0], pools=(told, *others))
+    out = Console(width=200)
+    with out.capture() as captured:
+        out.print(plan_table(replace(seen, models=(model,)), 200), explanation(model, seen.at))
+
+    assert captured.get().count(f"no node: 2 replicas of {first.pool}: waiting for nvidia.com/gpu: 4") == 2

@@ -114,6 +114,14 @@ def test_the_switch_is_shown_loudly_and_the_bound_with_what_is_left_of_it() -> N
     assert "of the fleet" not in plain
 
 
+def test_replicas_without_a_node_are_shown_with_what_they_wait_for() -> None:
+    seen = evidence.cycle()
+    (first, *others) = seen.models[0].pools
+    told = replace(first, starting=3, unplaced=2, unplaced_reason="waiting for nvidia.com/gpu: 4")
+    text = page(journal_of(replace(seen, models=(replace(seen.models[0], pools=(told, *others)),))))
+    assert "2 waiting for nvidia.com/gpu: 4" in text
+
+
 def test_a_decision_shows_which_replicas_cost_least_to_lose() -> None:
     seen = evidence.cycle()
     (first, *others) = seen.models[0].decisions

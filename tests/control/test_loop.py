@@ -1,7 +1,5 @@
 """Loops over simulated time: what a user would lose if the loop as a whole were wrong."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -11,24 +9,11 @@ import pytest
 from aiops.control.loop import Loop
 from aiops.control.protocols import Observer
 from aiops.model import codec
-from aiops.model.decision import Decision, Outcome, Reason
-from aiops.model.fleet_policy import FleetSpec, Writes
-from aiops.model.policy import PolicySet
-from aiops.model.policy_part import Step
+from aiops.model.decision import Reason
 from aiops.model.snapshot import Snapshot
 from aiops.plan import Recording, State, decide, learn_snapshot
-from tests.control.fake_cluster import FakeCluster
+from tests.control.fake_cluster import FakeCluster, run, steps
 from tests.plan.worlds import START, policies, policy
-
-
-def run(cluster: FakeCluster, policy_set: PolicySet, minutes: float, state: State | None = None) -> State:
-    loop = Loop(cluster, cluster, cluster, cluster, lambda: policy_set)
-    return loop.run_forever(cluster, state or State(), 15.0, until=cluster.at + timedelta(minutes=minutes))
-
-
-def steps(change_at_minute: float, before: float, after: float) -> Callable[[float], float]:
-    return lambda now_s: before if now_s < change_at_minute * 60 else after
-
 
 # One replica of the small world serves 8.2 req/s of 1,000 + 100 tokens at the ITL bound, 7.4 at its limit.
 
@@ -128,76 +113,6 @@ def test_one_conflict_now_and_then_slows_nothing_down() -> None:
     assert not any(Reason.COOLDOWN_AFTER_FAILURE in cycle.decisions[0].reasons for cycle in cluster.cycles)
 
 
-PAIR = {"decodePerPrefill": {"min": 1, "max": 2}}
-
-
-def pair_over_time(requests_per_s: Callable[[float], float], refused: str, minutes: float) -> FakeCluster:
-    """A pair of which one role's writes are refused from a time on at which everything had settled."""
-    cluster = FakeCluster(requests_per_s, {"prefill": 2, "decode": 2})
-    policy_set = policies(policy(prefill_decode=True, ratio=PAIR))
-    state = run(cluster, policy_set, 20)
-    cluster.refuses, cluster.refused_roles = "409: somebody was faster", (refused,)
-    run(cluster, policy_set, minutes, state)
-    return cluster
-
-
-def sizes(cluster: FakeCluster, after_minutes: float = 20) -> list[tuple[int, int]]:
-    """Prefill and decode replicas, cycle by cycle."""
-    found = [cycle.decisions for cycle in cluster.cycles if cycle.at - START > timedelta(minutes=after_minutes)]
-    return [(prefill.current or 0, decode.current or 0) for prefill, decode in found]
-
-
-def test_both_roles_of_a_pair_are_ordered_in_the_same_cycle() -> None:
-    cluster = FakeCluster(steps(10, 10, 60), {"prefill": 2, "decode": 2})
-    run(cluster, policies(policy(prefill_decode=True, ratio=PAIR)), 20)
-    moved = [cycle for cycle in cluster.cycles if any(decision.change for decision in cycle.decisions)]
-    growing = [cycle for cycle in moved if cycle.at - START >= timedelta(minutes=10)]
-
-    assert all(decision.change > 0 for decision in growing[0].decisions)
-    assert {outcome.at for outcome in cluster.outcomes} == {cycle.at for cycle in moved}
-
-
-@pytest.mark.parametrize("refused", ["prefill", "decode"])
-def test_a_role_does_not_shrink_out_of_its_pair_while_the_other_cannot(refused: str) -> None:
-    cluster = pair_over_time(steps(25, 60, 5), refused, 120)
-    seen = sizes(cluster)
-    first, last = seen[0], seen[-1]
-    other = 1 if refused == "prefill" else 0
-
-    assert all(prefill <= decode <= 2 * prefill for prefill, decode in seen), seen
-    assert {pair[1 - other] for pair in seen} == {first[1 - other]}, "whose writes are refused stays"
-    assert last[other] <= first[other]
-    moves = [later[other] - earlier[other] for earlier, later in pairwise(seen) if later != earlier]
-    assert all(move < 0 for move in moves), "what can move goes down within the band, and never up again"
-
-
-@pytest.mark.parametrize("refused", ["prefill", "decode"])
-def test_a_role_grows_even_where_the_other_cannot(refused: str) -> None:
-    cluster = pair_over_time(steps(25, 10, 60), refused, 20)
-    other = "decode" if refused == "prefill" else "prefill"
-    needed = max(cycle.decisions[other == "decode"].needed or 0 for cycle in cluster.cycles)
-
-    assert cluster.replicas(other) >= min(needed, 20)
-    assert cluster.replicas(refused) == 2
-
-
-def test_one_conflict_on_the_way_down_is_made_up_for_in_the_next_cycle() -> None:
-    cluster = FakeCluster(steps(20, 60, 5), {"prefill": 2, "decode": 2})
-    policy_set = policies(policy(prefill_decode=True, ratio=PAIR))
-    state = run(cluster, policy_set, 20)
-    cluster.refused_roles = ("decode",)
-    refused = 0
-    for _ in range(400):
-        cluster.refuses = "409: somebody was faster" if refused % 2 == 0 else ""
-        before = len(cluster.outcomes)
-        state = run(cluster, policy_set, 0.1, state)
-        refused += any(outcome.pool.name == "decode" for outcome in cluster.outcomes[before:])
-    seen = sizes(cluster)
-
-    assert all(prefill <= decode <= 2 * prefill for prefill, decode in seen), seen
-    assert seen[-1] == (1, 1)
-
-
 def test_prefill_and_decode_stay_within_the_ratio_band_all_day() -> None:
     band = {"decodePerPrefill": {"min": 1, "max": 3}}
     cluster = FakeCluster(lambda now_s: 120.0 if 3600 < now_s < 7200 else 8.0, {"prefill": 1, "decode": 1})
@@ -267,78 +182,3 @@ def test_state_stays_bounded() -> None:
     state = run(cluster, policies(), 10 * 60, state)
     assert len(codec.encode(state)) < 400_000
     assert len(codec.encode(state)) < 6 * early
-
-
-# The whole fleet
-
-
-def two_models(**fleet: object) -> PolicySet:
-    """The small world's model twice, one of which matters less."""
-    lesser = policy(priority=1)
-    elsewhere = lesser.metadata.model_copy(update={"namespace": "other"})
-    second = lesser.model_copy(update={"metadata": elsewhere})
-    return replace(policies(policy(), second), fleet=FleetSpec.model_validate(fleet))
-
-
-class TwoWorlds:
-    """Two small worlds under one loop."""
-
-    def __init__(self, one: FakeCluster, other: FakeCluster) -> None:
-        self.worlds = {"llm": one, "other": other}
-
-    def observe(self) -> Snapshot:
-        first, second = (world.observe() for world in self.worlds.values())
-        (model,) = second.models
-        pools = tuple(replace(pool, pool=replace(pool.pool, namespace="other")) for pool in model.pools)
-        moved = replace(model, ref=replace(model.ref, namespace="other"), pools=pools)
-        return replace(first, models=(*first.models, moved))
-
-    def apply(self, decision: Decision) -> Outcome:
-        return self.worlds[decision.pool.namespace].apply(decision)
-
-    def sleep(self, seconds: float) -> bool:
-        for world in self.worlds.values():
-            world.sleep(seconds)
-        return True
-
-
-def test_the_fleet_loses_no_more_in_any_hour_than_the_policy_allows_and_the_lesser_model_first() -> None:
-    one, other = (FakeCluster(steps(20, 70, 5), {"both": 10}) for _ in range(2))
-    both = TwoWorlds(one, other)
-    policy_set = two_models(maxRemovedPerHour=5)
-    loop = Loop(both, both, one, one, lambda: policy_set)
-    state, sizes = State(), []
-    for _ in range(6 * 240):
-        state = loop.run_once(state).state
-        both.sleep(15)
-        sizes.append((one.replicas(), other.replicas()))
-
-    totals = [sum(pair) for pair in sizes]
-    in_an_hour = [totals[i] - totals[i + 240] for i in range(len(totals) - 240)]
-    assert max(in_an_hour) == 5
-    assert sizes[-1] == (1, 1), "in the end demand has its way"
-    limited = [cycle for cycle in one.cycles if Reason.FLEET_LIMIT in cycle.decisions[0].reasons]
-    assert limited
-    each = [(sizes[i][0] - sizes[i + 240][0], sizes[i][1] - sizes[i + 240][1]) for i in range(len(sizes) - 240)]
-    while_both_shrink = [pair for pair, (_, left) in zip(each, sizes[240:], strict=True) if left > 1]
-    assert max(abs(a - b) for a, b in while_both_shrink) == 1, "neither model pays for the other"
-    first = next(pair for pair in each if sum(pair) == 5)
-    assert first == (2, 3), "the odd one is of the model that matters less"
-
-
-def test_a_bound_on_what_the_fleet_may_lose_keeps_nothing_from_growing() -> None:
-    cluster = FakeCluster(steps(5, 10, 60), {"both": 1})
-    run(cluster, replace(policies(), fleet=FleetSpec(max_removed_per_hour=Step(0))), 20)
-
-    assert cluster.replicas() >= 9
-
-
-def test_the_switch_stops_a_loop_in_its_tracks_and_lets_it_go_on() -> None:
-    cluster = FakeCluster(steps(5, 10, 60), {"both": 2})
-    off = replace(policies(), fleet=FleetSpec(writes=Writes.OFF))
-    state = run(cluster, off, 20)
-    stopped, asked = cluster.replicas(), len(cluster.outcomes)
-    run(cluster, policies(), 10, state)
-
-    assert (stopped, asked) == (2, 0)
-    assert cluster.replicas() >= 9

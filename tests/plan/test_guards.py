@@ -102,3 +102,22 @@ def test_a_mark_holds_until_the_next() -> None:
 )
 def test_cooling_down(refusals: int, ago_s: float, cooling: bool) -> None:
     assert cooling_down(refusals, NOW_S - ago_s, NOW_S) is cooling
+
+
+@pytest.mark.parametrize(
+    ("proposal", "unplaced", "proposals", "desired"),
+    [
+        pytest.param(3, 4, marks((900, 9), (70, 3)), 5, id="those without a node go after a minute"),
+        pytest.param(3, 4, marks((900, 9), (50, 3)), 9, id="and not before"),
+        pytest.param(3, 4, marks((900, 9), (70, 7), (30, 3)), 7, id="those that were asked for within it stay"),
+        pytest.param(3, 0, marks((900, 9), (70, 3)), 9, id="those that serve wait the window out"),
+        pytest.param(3, 9, marks((900, 9), (70, 3)), 3, id="no more go than nobody needs"),
+    ],
+)
+def test_replicas_without_a_node_are_taken_back_soon(
+    proposal: int, unplaced: int, proposals: list[Mark], desired: int
+) -> None:
+    stable, _ = stabilize(proposal, 9, proposals, NOW_S, DOWN, unplaced)
+
+    assert stable == desired
+    assert limit_step(stable, marks((900, 9)), NOW_S, UP, DOWN, unplaced)[0] == desired

@@ -99,18 +99,20 @@ def test_a_rollout_holds_what_is_there_and_lets_it_grow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ordered", "reason", "told"),
+    ("ordered", "scheduled", "reason", "told"),
     [
-        pytest.param(timedelta(hours=1), "waiting for nvidia.com/gpu: 4", True, id="an hour without a node"),
-        pytest.param(timedelta(seconds=20), "waiting for nvidia.com/gpu: 4", False, id="not yet late"),
-        pytest.param(timedelta(hours=1), "", False, id="still loading"),
+        pytest.param(timedelta(hours=1), False, "waiting for nvidia.com/gpu: 4", True, id="an hour without a node"),
+        pytest.param(timedelta(seconds=20), False, "waiting for nvidia.com/gpu: 4", False, id="not yet late"),
+        pytest.param(timedelta(hours=1), True, "", False, id="still loading"),
+        pytest.param(timedelta(hours=1), True, "ImagePullBackOff", False, id="on a node, and in trouble there"),
+        pytest.param(timedelta(hours=1), False, "", False, id="nobody has looked for a node yet"),
     ],
 )
-def test_replicas_that_find_no_node_are_told(ordered: timedelta, reason: str, told: bool) -> None:
+def test_replicas_that_find_no_node_are_told(ordered: timedelta, scheduled: bool, reason: str, told: bool) -> None:
     policy_set = policies()
     seen = snapshot(START, {"both": 4}, demand_of(LIGHT))
     (model,) = seen.models
-    waiting = StartingReplica("chat-x", START - ordered, reason=reason)
+    waiting = StartingReplica("chat-x", START - ordered, scheduled, reason)
     seen = replace(seen, models=(replace(model, pools=(replace(model.pools[0], starting=(waiting,)),)),))
     decision = only(decide(seen, learn_snapshot(State(), seen, policy_set), policy_set))
 
