@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Annotated, Any
 
 import typer
@@ -27,12 +28,15 @@ from aiops.cli.connect import (
 from aiops.cli.shell import Exit, print_json, telling
 from aiops.cli.show import console
 from aiops.model.checkup import Checkup, Finding, Verdict
+from aiops.model.snapshot import Snapshot
 from aiops.observe.checkup import judge
 from aiops.observe.checkup.ask_cluster import ask_cluster
 from aiops.observe.checkup.ask_prometheus import ask_prometheus
 from aiops.observe.checkup.facts import Facts
 from aiops.observe.observer import PrometheusObserver
 
+_SHOWN = 6
+"""More of a kind that are fine are told in one row."""
 _MARKS = {
     Verdict.WRONG: Text("wrong", style="bold red"),
     Verdict.WARNING: Text("warning", style="yellow"),
@@ -88,12 +92,14 @@ def doctor(
             access_to(kubeconfig, context) as access,
             client_for(prometheus, bearer_token_file, user, password_file, ca_file, tenant, matcher) as client,
         ):
-            at = datetime.now(UTC)
+            metrics, at = ask_prometheus(client, policies), datetime.now(UTC)
+            observer = PrometheusObserver(client, lambda: policies, lambda: at, window=rate_window)
             facts = Facts(
                 at=at,
                 policies=policies,
-                snapshot=PrometheusObserver(client, lambda: policies, lambda: at, window=rate_window).observe(),
-                metrics=ask_prometheus(client, policies),
+                # What does not answer is not asked again: it is to be told in time.
+                snapshot=Snapshot(at, blind=metrics.problem) if metrics.problem else observer.observe(),
+                metrics=metrics,
                 cluster=None if access is None else ask_cluster(access, policies, lease, at, victims=deletion_cost),
                 window=rate_window,
             )
@@ -132,9 +138,15 @@ def _table(checkup: Checkup) -> Table:
     table.add_column("")
     table.add_column("about", overflow="fold", ratio=1)
     table.add_column("finding", overflow="fold", ratio=3)
-    for finding in checkup.findings:
-        style = "dim" if finding.verdict is Verdict.FINE else ""
-        table.add_row(_MARKS[finding.verdict], Text(f"{finding.topic}\n{finding.about}"), _told(finding), style=style)
+    for (verdict, topic), group in groupby(checkup.findings, lambda finding: (finding.verdict, finding.topic)):
+        findings = list(group)
+        if verdict is Verdict.FINE and len(findings) > _SHOWN:
+            about = f"{topic}\n{len(findings)} in all"
+            table.add_row(_MARKS[verdict], Text(about), Text("each is fine (--json has every one)"), style="dim")
+            continue
+        for finding in findings:
+            style = "dim" if verdict is Verdict.FINE else ""
+            table.add_row(_MARKS[verdict], Text(f"{topic}\n{finding.about}"), _told(finding), style=style)
     return table
 
 

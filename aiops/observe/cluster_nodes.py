@@ -12,7 +12,7 @@ Json = dict[str, Any]
 GPUS = ("nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915", "google.com/tpu")
 """The extended resources that are counted as GPUs."""
 _QUOTA = "requests.nvidia.com/gpu"
-_PRODUCT_LABELS = (
+PRODUCT_LABELS = (
     "nvidia.com/gpu.product",
     "cloud.google.com/gke-accelerator",
     "cloud.google.com/gke-tpu-accelerator",
@@ -69,7 +69,7 @@ def read_node(node: Json, held_gpus: Mapping[str, int]) -> NodeView:
     labels, gpus = metadata.get("labels") or {}, gpu_capacity(node)
     allocatable = status.get("allocatable") or {}
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ())
-    named = next((labels[label] for label in _PRODUCT_LABELS if label in labels), None)
+    named = next((labels[label] for label in PRODUCT_LABELS if label in labels), None)
     return NodeView(
         name=metadata["name"],
         accelerator=named or next((name for name in GPUS if _count(allocatable.get(name))), ""),

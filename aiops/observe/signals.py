@@ -10,9 +10,8 @@ from aiops.observe.catalogue import ENGINE_SIGNALS, POD_OWNER, RUNNING, Metric
 from aiops.observe.engines import Engine
 from aiops.observe.fleet import Fleet, Lost, Values
 from aiops.observe.identity import Pod
+from aiops.observe.listed import listed
 from aiops.observe.queries import RECENT_S, part_to_count
-
-_SHOWN = 5
 
 
 def signal_health(ref: ModelRef, fleet: Fleet, policy: ScalingPolicy) -> tuple[SignalHealth, ...]:
@@ -37,7 +36,7 @@ def stray_health(strays: Iterable[Engine]) -> tuple[SignalHealth, ...]:
     if not names:
         return ()
     detail = (
-        f"{_listed(names)} serve this model and belong to no pool of its policy, so they are left out of all sums: "
+        f"{listed(names)} serve this model and belong to no pool of its policy, so they are left out of all sums: "
         "name their Deployment or StatefulSet as a target, or label the pods with llm-d.ai/role"
     )
     return (SignalHealth(POD_OWNER.name, SignalState.MISMATCH, detail=detail),)
@@ -48,12 +47,12 @@ def why_unseen(ref: ModelRef, fleet: Fleet, policy: ScalingPolicy) -> tuple[Sign
     if lost := fleet.lost.get(ref):
         return SignalState.STALE, f"{_lost(lost)}: what the model's users do now is not known"
     if removed := fleet.removed.get(ref):
-        names = _listed(pod.name for pod in removed)
+        names = listed(pod.name for pod in removed)
         detail = f"its last engines ({names}) ended within {RECENT_S // 60} min; only kube-state-metrics tells why"
         return SignalState.STALE, detail
     down = [pod for pod in fleet.down if _may_serve(pod, policy)]
     if down:
-        return SignalState.ABSENT, f"{_listed(pod.name for pod in down)} do not answer their scrapes (up is 0)"
+        return SignalState.ABSENT, f"{listed(pod.name for pod in down)} do not answer their scrapes (up is 0)"
     return _instead(ref, fleet)
 
 
@@ -62,18 +61,18 @@ def _instead(ref: ModelRef, fleet: Fleet) -> tuple[SignalState, str]:
     here = sorted(other.model for other in fleet.engines if other.namespace == ref.namespace)
     if elsewhere:
         detail = (
-            f"{RUNNING.name} has model_name {ref.model!r} in the namespace {_listed(elsewhere)}, not in "
+            f"{RUNNING.name} has model_name {ref.model!r} in the namespace {listed(elsewhere)}, not in "
             f"{ref.namespace!r}: set metadata.namespace, or let the scrape add the namespace label"
         )
     elif here:
         close = get_close_matches(ref.model, here, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ""
         detail = (
-            f"the namespace {ref.namespace!r} serves {_listed(map(repr, here))} and no model_name {ref.model!r}: "
+            f"the namespace {ref.namespace!r} serves {listed(map(repr, here))} and no model_name {ref.model!r}: "
             f"spec.model must be what --served-model-name says{meant}"
         )
     elif fleet.engines:
-        others = _listed(sorted(map(str, fleet.engines)))
+        others = listed(sorted(map(str, fleet.engines)))
         detail = f"no series has model_name {ref.model!r} in the namespace {ref.namespace!r}; there are {others}"
     else:
         detail = f"this Prometheus has no series {RUNNING.name} at all: is it the one that scrapes the engines?"
@@ -112,10 +111,4 @@ def _note(ref: ModelRef, fleet: Fleet) -> str:
 
 
 def _lost(lost: tuple[Lost, ...]) -> str:
-    return _listed(f"{one.pod.name} {one.why}" for one in lost)
-
-
-def _listed(names: Iterable[str]) -> str:
-    all_names = list(names)
-    more = len(all_names) - _SHOWN
-    return ", ".join(all_names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return listed(f"{one.pod.name} {one.why}" for one in lost)

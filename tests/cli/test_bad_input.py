@@ -86,6 +86,18 @@ def test_plan_is_blind_within_15_s(server: str, told: str, tmp_path: Path) -> No
     assert told.lower() in done.stderr.lower()
 
 
+# To discover, numbers do not matter.
+@pytest.mark.parametrize(("server", "told"), WORLDS[:-1], indirect=["server"])
+@pytest.mark.parametrize("command", ["doctor", "discover"])
+def test_a_look_at_a_setup_tells_a_blind_world(server: str, told: str, command: str, tmp_path: Path) -> None:
+    policy = ["--policy", str(write_policy(tmp_path))] if command == "doctor" else []
+    done = aiops(command, *policy, "--prometheus", server)
+    said = f"{done.stdout} {done.stderr}"
+    assert done.returncode == 3
+    assert "bug in aiops" not in said
+    assert told.lower() in " ".join(said.split()).lower()
+
+
 def test_a_prometheus_that_is_down_is_told_as_json_too(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = aiops("plan", "--policy", str(write_policy(tmp_path)), "--prometheus", url, "--json")

@@ -20,6 +20,7 @@ kube_pod_owner{{namespace="told",pod="{POD_B}",owner_kind="ReplicaSet",owner_nam
 kube_replicaset_owner{{namespace="told",replicaset="rs",owner_kind="Deployment",owner_name="chat"}} 1
 kube_pod_container_resource_requests{{namespace="told",pod="{POD_B}",container="v",resource="nvidia_com_gpu"}} 2
 kube_pod_container_resource_requests{{namespace="told",pod="{POD_B}",container="v",resource="cpu"}} 16
+kube_pod_owner{{namespace="lonely",pod="by-hand-0",owner_kind="<none>",owner_name="<none>"}} 1
 """
 
 
@@ -36,14 +37,14 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 target(served.port, "plain", namespace="apart", pod=pod, llm_d_ai_role=role)
                 for role, pod in pair.items()
             ),
-            target(served.port, "plain", namespace="lonely", pod="by-hand"),
+            target(served.port, "plain", namespace="lonely", pod="by-hand-0"),
         ]
         jobs: list[dict[str, object]] = [
             {"job_name": "vllm", "static_configs": engines},
             {"job_name": "ksm", "honor_labels": True, "static_configs": [target(served.port, "ksm")]},
         ]
         with prometheus(tmp_path_factory.mktemp("prometheus"), jobs) as found:
-            query = f"{found}/api/v1/query?query=count(vllm:num_requests_running)*count(kube_pod_owner)"
+            query = f"{found}/api/v1/query?query=count(vllm:num_requests_running)*count(kube_replicaset_owner)"
             wait_for(lambda: '"6"]' in http_text(query), "all is scraped")
             yield found
 
@@ -86,7 +87,7 @@ def test_engines_that_nothing_owns_are_told(url: str) -> None:
     report = json.loads(done.stdout)
 
     assert done.returncode == 1
-    assert ["lonely/m is served by by-hand, which no Deployment" in said for said in report["problems"]] == [True]
+    assert ["lonely/m is served by by-hand-0, which no Deployment" in said for said in report["problems"]] == [True]
 
 
 def test_a_file_is_written_whole_and_never_over_another(url: str, tmp_path: Path) -> None:

@@ -140,6 +140,31 @@ def test_rights_that_are_missing_are_named_as_rules_with_what_grants_them(
     assert {one["about"] for one in findings if one["topic"] == "rights"} == {f"system:serviceaccount:{namespace}:weak"}
 
 
+def test_the_right_to_scale_everything_is_told(served: Place, prometheus: PodPrometheus) -> None:
+    group, name = "rbac.authorization.k8s.io", f"{served.namespace}-scales-all"
+    rules = [{"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["update"]}]
+    subject = {"kind": "ServiceAccount", "name": "mighty", "namespace": served.namespace}
+    allow(served, ("apps", "deployments,replicasets", "get,list"), ("", "pods", "list"), account="mighty")
+    served.apply(
+        {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [subject],
+        },
+    )
+
+    def told() -> list[str]:
+        _, findings = examined(served, prometheus, account="mighty")
+        return [text for _, text in of(findings, "rights") if "may set the replicas of every" in text]
+
+    # The authorizer learns of a rule some moments after it is made.
+    (only,) = wait_for(told, "it is told")  # type: ignore[misc]  # what it waited for
+    assert only.startswith("may set the replicas of every Deployment in the cluster")
+
+
 def test_another_scaler_of_a_target_is_named(served: Place, prometheus: PodPrometheus) -> None:
     created(served, idle("scaled"))
     served.apply(autoscaler("theirs", "Deployment", "scaled"))

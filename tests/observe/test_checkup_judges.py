@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from aiops.model.checkup import Finding, Topic, Verdict
-from aiops.model.cluster import ClusterView, PodView, TargetView
+from aiops.model.cluster import ClusterView, Override, PodView, TargetView
+from aiops.model.fleet_policy import FleetSpec, Writes
 from aiops.model.policy import PolicySet, Variant
 from aiops.model.profile import CapacityProfile
 from aiops.model.refs import ModelRef, PoolRef, Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, ReplicaSample, Snapshot
 from aiops.observe.checkup import judge
-from aiops.observe.checkup.ask_cluster import read_template
-from aiops.observe.checkup.facts import ClusterFacts, Facts, MetricFacts, ReplicasOwner, Template
-from aiops.observe.checkup.rights import needed_rights
+from aiops.observe.checkup.facts import ClusterFacts, Facts, MetricFacts
+from aiops.observe.checkup.rights import dangerous_rights, needed_rights
 from aiops.observe.cluster_kinds import DEPLOYMENTS, SCALED_OBJECTS, STATEFUL_SETS, Kinds
+from aiops.observe.cluster_template import ReplicasOwner, Template, read_template
 from aiops.observe.kubernetes import Resource
 from tests.observe.world import policy
 
@@ -230,6 +231,42 @@ def test_no_cluster_is_told_as_the_mode_has_it(mode: str, verdict: Verdict) -> N
     (found,) = on(Topic.CLUSTER, replace(facts(mode=mode), cluster=None))
 
     assert (found.verdict, "--kubeconfig" in found.way_out) == (verdict, True)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        pytest.param(Override(None, None), "is paused by a person, until somebody resumes it", id="paused"),
+        pytest.param(Override(3, AT), "held at 3 replicas by a person, until 2026-03-02 09:00 UTC", id="held"),
+    ],
+)
+def test_a_persons_word_is_told(override: Override, says: str) -> None:
+    known = facts(view=ClusterView(AT, targets=(target(override=override),)))
+
+    assert [says in one.says for one in on(Topic.TARGET, known) if one.verdict is Verdict.WARNING] == [True]
+
+
+def test_the_switch_for_everything_is_told_where_it_is_off() -> None:
+    known = facts()
+    off = replace(known, policies=replace(known.policies, fleet=FleetSpec(writes=Writes.OFF)))
+
+    assert [one.about for one in on(Topic.TARGET, off) if one.verdict is Verdict.WARNING] == ["FleetPolicy"]
+    assert [one for one in on(Topic.TARGET, known) if one.verdict is Verdict.WARNING] == []
+
+
+def test_a_manifest_that_may_not_be_read_is_not_called_fine() -> None:
+    unread = facts(cluster=ClusterFacts(ClusterView(AT, targets=(target(),))))
+
+    assert on(Topic.GIT, unread) == on(Topic.GRACE, unread) == []
+
+
+def test_the_right_to_scale_everything_is_told_of_a_service_account_alone() -> None:
+    (deployments, *_) = dangerous_rights("system:serviceaccount:aiops:aiops")
+    excess = ClusterFacts(ClusterView(AT), asked_as="system:serviceaccount:aiops:aiops", excess=(deployments,))
+    told = [one.says for one in on(Topic.RIGHTS, facts(cluster=excess)) if one.verdict is Verdict.WARNING]
+
+    assert told == ["may set the replicas of every Deployment in the cluster, and could bring all to zero"]
+    assert dangerous_rights("kubernetes-admin") == ()
 
 
 def test_a_lost_api_server_is_one_finding() -> None:

@@ -12,7 +12,7 @@ from aiops.observe.checkup.reach import judge_clocks, judge_reach
 from aiops.observe.checkup.rights import judge_rights
 from aiops.observe.checkup.scrapes import judge_down, judge_scrapes
 from aiops.observe.checkup.signals import judge_signals, report_signals
-from aiops.observe.checkup.targets import judge_grace, judge_targets
+from aiops.observe.checkup.targets import judge_grace, judge_switch, judge_targets
 
 JUDGES: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
     judge_reach,
@@ -22,6 +22,7 @@ JUDGES: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
     judge_labels,
     judge_scrapes,
     judge_rights,
+    judge_switch,
     judge_targets,
     judge_join,
     judge_grace,

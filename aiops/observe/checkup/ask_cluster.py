@@ -1,16 +1,16 @@
 """Asks the API server for what a checkup judges: its time, the rights of whoever asks, and what manifests say."""
 
-from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from aiops.model.cluster import ClusterView
 from aiops.model.policy import PolicySet
 from aiops.model.refs import PoolRef
-from aiops.observe.checkup.facts import ClusterFacts, ReplicasOwner, Right, Template
-from aiops.observe.checkup.rights import ACCOUNT, needed_rights
+from aiops.observe.checkup.facts import ClusterFacts, Right
+from aiops.observe.checkup.rights import ACCOUNT, dangerous_rights, needed_rights
 from aiops.observe.cluster_kinds import DISCOVERY, DISCOVERY_PATH, KNOWN, Kinds, read_kinds
 from aiops.observe.cluster_reader import ClusterReader
+from aiops.observe.cluster_template import Template, read_template
 from aiops.observe.kubernetes import ForbiddenError, KubernetesAccess, KubernetesError, NotFoundError, Reading
 
 Json = dict[str, Any]
@@ -18,7 +18,6 @@ Json = dict[str, Any]
 _TOTAL_S = 60.0
 _ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _WHO_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def ask_cluster(
@@ -37,14 +36,19 @@ def ask_cluster(
         granted = {right: _allowed(reading, right) for right in wanted}
         pools = sorted({policy.pool_ref(pool) for policy in policies.policies for pool in policy.spec.pools})
         templates = [_template(reading, pool) for pool in pools if pool.kind in KNOWN]
+        excess = [right for right in dangerous_rights(asked_as) if _allowed(reading, right)]
     except (KubernetesError, ForbiddenError, NotFoundError) as error:
         return ClusterFacts(ClusterView(at, problem=str(error)))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"{access.host} answered objects that cannot be read ({error!r}): which Kubernetes is it?"
+        return ClusterFacts(ClusterView(at, problem=why))
     return ClusterFacts(
         view=ClusterReader(access, lambda: policies, lambda: at).read(),
         ahead_s=ahead_s,
         asked_as=asked_as,
         granted=tuple(right for right, allowed in granted.items() if allowed),
         refused=tuple(right for right, allowed in granted.items() if not allowed),
+        excess=tuple(excess),
         templates=tuple(one for one in templates if one is not None),
     )
 
@@ -96,45 +100,3 @@ def _template(reading: Reading, pool: PoolRef) -> Template | None:
         return read_template(pool, reading.one(resource.path(pool.namespace, pool.name), ""))
     except (ForbiddenError, NotFoundError):  # told with the rights, and with the targets
         return None
-
-
-def read_template(pool: PoolRef, item: Json) -> Template:
-    """Read what a target's manifest says of its replicas and its engines."""
-    metadata, spec = item["metadata"], item["spec"]
-    pods = _pod_spec(spec)
-    containers = pods.get("containers") or ()
-    applied = (metadata.get("annotations") or {}).get(_APPLIED, "")
-    return Template(
-        pool=pool,
-        replicas_owners=tuple(_replicas_owners(metadata)),
-        # The annotation is the file, as JSON: one line, keys in their order.
-        replicas_applied='"replicas":' in applied.replace(" ", ""),
-        grace_s=float(pods.get("terminationGracePeriodSeconds", 30)),
-        images=tuple(str(one.get("image", "")) for one in containers),
-        flags=_flags(containers),
-    )
-
-
-def _pod_spec(spec: Json) -> Json:
-    workers = spec.get("leaderWorkerTemplate")
-    template = spec["template"] if workers is None else workers.get("leaderTemplate") or workers["workerTemplate"]
-    found: Json = template["spec"]
-    return found
-
-
-def _replicas_owners(metadata: Json) -> Iterable[ReplicasOwner]:
-    for entry in metadata.get("managedFields") or ():
-        if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}):
-            yield ReplicasOwner(entry["manager"], entry.get("operation", ""), entry.get("subresource", ""))
-
-
-def _flags(containers: Iterable[Json]) -> Mapping[str, str]:
-    """Read flags as vLLM takes them, ``--a-b=1`` and ``--a_b 1``, also from the line of a shell."""
-    stated = [part for one in containers for part in (*(one.get("command") or ()), *(one.get("args") or ()))]
-    words = [word for part in stated for word in str(part).split()]
-    found: dict[str, str] = {}
-    for word, following in zip(words, [*words[1:], ""], strict=False):
-        if word.startswith("--"):
-            name, given, value = word.removeprefix("--").partition("=")
-            found[name.replace("_", "-")] = value if given else "" if following.startswith("-") else following
-    return found

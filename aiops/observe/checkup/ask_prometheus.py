@@ -154,7 +154,7 @@ def _bounds(series: Iterable[Series], whose: _Whose) -> dict[tuple[str, ModelRef
     found: dict[tuple[str, ModelRef], set[float]] = defaultdict(set)
     for one in series:
         ref, metric = whose.ref(one.labels), catalogue().find(one.labels.get("__name__", ""))
-        if ref is not None and metric is not None:
+        if ref is not None and metric is not None and "le" in one.labels:
             found[metric.name, ref].add(float(one.labels["le"]))
     return {key: tuple(sorted(bounds)) for key, bounds in found.items()}
 

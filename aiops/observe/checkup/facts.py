@@ -8,6 +8,7 @@ from aiops.model.cluster import ClusterView, TargetView
 from aiops.model.policy import Mode, PolicySet
 from aiops.model.refs import ModelRef, PoolRef
 from aiops.model.snapshot import Snapshot
+from aiops.observe.cluster_template import Template
 from aiops.observe.kubernetes import Resource
 
 ACTS = frozenset({Mode.ACT, Mode.ACT_UP})
@@ -77,36 +78,18 @@ class Right:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicasOwner:
-    """Who owns ``spec.replicas`` of an object, as managedFields tell: by which kind of write."""
-
-    manager: str
-    operation: str
-    subresource: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """What a target's own manifest says. ``replicas_applied``: kubectl keeps ``spec.replicas`` as a file has it."""
-
-    pool: PoolRef
-    replicas_owners: tuple[ReplicasOwner, ...] = ()
-    replicas_applied: bool = False
-    grace_s: float = 30.0
-    images: tuple[str, ...] = ()
-    flags: Mapping[str, str] = field(default_factory=dict)
-    """The engine's flags, without their dashes: ``max-num-seqs``."""
-
-
-@dataclass(frozen=True, slots=True)
 class ClusterFacts:
-    """What the API server says. ``refused`` are the rights that are lacking, ``asked_as`` whose rights these are."""
+    """What the API server says. ``refused`` are the rights that are lacking, ``asked_as`` whose rights these are.
+
+    ``excess`` are rights of it that nobody should have.
+    """
 
     view: ClusterView
     ahead_s: float | None = None
     asked_as: str = ""
     granted: tuple[Right, ...] = ()
     refused: tuple[Right, ...] = ()
+    excess: tuple[Right, ...] = ()
     templates: tuple[Template, ...] = ()
 
     def template(self, pool: PoolRef) -> Template | None:

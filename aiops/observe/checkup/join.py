@@ -1,13 +1,13 @@
 """Whether the engines that Prometheus knows are the pods that the cluster knows: held against each other both ways."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from aiops.model.checkup import Finding, Topic, Verdict
 from aiops.model.cluster import TargetView
 from aiops.model.snapshot import PoolSnapshot
 from aiops.observe.checkup.facts import Facts
+from aiops.observe.listed import listed
 
-_SHOWN = 5
 _SETTLED_S = 120.0
 """A pod that is ready for less may not have been scraped yet."""
 
@@ -30,7 +30,7 @@ def _joined(facts: Facts, pool: PoolSnapshot, target: TargetView) -> Iterator[Fi
     strangers = engines - pods
     if strangers:
         verdict = Verdict.WRONG if strangers == engines else Verdict.WARNING
-        says = f"{_listed(strangers)} serve the model and are counted here, and are no pods of it"
+        says = f"{listed(sorted(strangers))} serve the model and are counted here, and are no pods of it"
         yield Finding(Topic.TARGET, verdict, about, says, "name the object that owns them as the pool's target")
     settled_s = facts.at.timestamp() - _SETTLED_S
     silent = {
@@ -39,12 +39,6 @@ def _joined(facts: Facts, pool: PoolSnapshot, target: TargetView) -> Iterator[Fi
         if pod.ready_at is not None and pod.ready_at.timestamp() < settled_s and pod.deleting_since is None
     } - engines
     if silent:
-        says = f"{_listed(silent)} are ready, and nothing of theirs is in Prometheus: their load is missing"
+        says = f"{listed(sorted(silent))} are ready, and nothing of theirs is in Prometheus: their load is missing"
         way_out = "see that the PodMonitor selects them, and that its port is the one of /metrics"
         yield Finding(Topic.TARGET, Verdict.WARNING, about, says, way_out)
-
-
-def _listed(names: Iterable[str]) -> str:
-    all_names = sorted(names)
-    more = len(all_names) - _SHOWN
-    return ", ".join(all_names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -7,7 +7,8 @@ from statistics import median
 from aiops.model.checkup import Finding, Topic, Verdict
 from aiops.model.policy import PoolSpec, ScalingPolicy, Variant
 from aiops.model.profile import CapacityProfile
-from aiops.observe.checkup.facts import Facts, Template
+from aiops.observe.checkup.facts import Facts
+from aiops.observe.cluster_template import Template
 
 _KV_TOLERANCE = 0.05
 _ENGINE_VERSION = re.compile(r"(\d+)\.(\d+)")

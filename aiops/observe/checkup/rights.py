@@ -104,6 +104,15 @@ def _to_lead(namespace: str, name: str) -> Iterator[Right]:
         yield Right(verb, LEASES, namespace, _LEAD, "controller", name=name)
 
 
+def dangerous_rights(asked_as: str) -> tuple[Right, ...]:
+    """List what no ServiceAccount of aiops should be allowed: to set replicas of any workload there is."""
+    if not asked_as.startswith(ACCOUNT):
+        return ()
+    return tuple(
+        Right("update", kind, None, "", "act", "scale") for kind in (DEPLOYMENTS, STATEFUL_SETS, LEADER_WORKER_SETS)
+    )
+
+
 def judge_rights(facts: Facts) -> Iterator[Finding]:
     """Name each missing rule as a Role states one, and the file that grants it."""
     if facts.cluster is None or facts.cluster.view.problem:
@@ -112,6 +121,9 @@ def judge_rights(facts: Facts) -> Iterator[Finding]:
     for right in facts.cluster.refused:
         verdict = Verdict.WRONG if right.needed else Verdict.WARNING
         yield Finding(Topic.RIGHTS, verdict, who, f"{_denied(right)}; it is needed {right.why}", _granting(right))
+    for right in facts.cluster.excess:
+        says = f"may set the replicas of every {right.resource.kind} in the cluster, and could bring all to zero"
+        yield Finding(Topic.RIGHTS, Verdict.WARNING, who, says, "grant it by a Role in each namespace: deploy/act/")
     if not any(right.needed for right in facts.cluster.refused):
         modes = ", ".join(sorted({str(policy.spec.mode) for policy in facts.policies.policies}))
         says = f"has the {len(facts.cluster.granted)} rights that were asked about (mode {modes})"

@@ -7,10 +7,10 @@ from aiops.model.checkup import Finding, Topic, Verdict
 from aiops.model.policy import ScalingPolicy
 from aiops.model.quantity import format_duration
 from aiops.observe.checkup.facts import Down, Facts
+from aiops.observe.listed import listed
 
 _SLOWEST_S = 60.0
 _SCRAPES = 4
-_SHOWN = 5
 _SEE = "see Prometheus' page /targets for the error of each"
 
 
@@ -23,25 +23,21 @@ def judge_down(facts: Facts) -> Iterator[Finding]:
         mine = [one for one in facts.metrics.down if _serves(one, policy)]
         told.update(mine)
         if mine:
-            says = f"{_listed(mine)} do not answer their scrapes (up is 0): their load is missing from all sums"
+            who = listed(sorted(map(str, mine)))
+            says = f"{who} do not answer their scrapes (up is 0): their load is missing from all sums"
             yield Finding(Topic.TARGET_DOWN, Verdict.WARNING, str(policy.ref), says, _SEE)
     if not told:
         yield Finding(Topic.TARGET_DOWN, Verdict.FINE, "engines", "no target of theirs is down")
     namespaces = {policy.ref.namespace for policy in facts.policies.policies}
     near = [one for one in facts.metrics.down if one.namespace in namespaces and one not in told]
     if near:
-        says = f"targets beside the engines do not answer their scrapes: {_listed(near)}"
+        says = f"targets beside the engines do not answer their scrapes: {listed(sorted(map(str, near)))}"
         yield Finding(Topic.TARGET_DOWN, Verdict.WARNING, ", ".join(sorted(namespaces)), says, _SEE)
 
 
 def _serves(one: Down, policy: ScalingPolicy) -> bool:
     named = any(one.pod.startswith(f"{pool.target.name}-") for pool in policy.spec.pools)
     return named and one.namespace in ("", policy.ref.namespace)
-
-
-def _listed(down: list[Down]) -> str:
-    more = f" and {len(down) - _SHOWN} more" if len(down) > _SHOWN else ""
-    return ", ".join(str(one) for one in sorted(down, key=str)[:_SHOWN]) + more
 
 
 def judge_scrapes(facts: Facts) -> Iterator[Finding]:

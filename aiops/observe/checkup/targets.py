@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from aiops.model.checkup import Finding, Topic, Verdict
-from aiops.model.cluster import TargetView
+from aiops.model.cluster import Override, TargetView
 from aiops.model.policy import Mode, PoolSpec, ScalingPolicy
 from aiops.model.refs import PoolRef
-from aiops.observe.checkup.facts import ACTS, ClusterFacts, Facts, Template
+from aiops.observe.checkup.facts import ACTS, ClusterFacts, Facts
+from aiops.observe.cluster_template import Template
 
 _IN_GIT = {
     "kubectl-client-side-apply": "kubectl apply",
@@ -29,6 +30,13 @@ def judge_targets(facts: Facts) -> Iterator[Finding]:
             yield from _of_pool(policy, pool, facts.cluster)
 
 
+def judge_switch(facts: Facts) -> Iterator[Finding]:
+    """Say whether the switch for everything is off."""
+    if facts.policies.fleet.writes_off:
+        says = "writes: off keeps all replicas as they are, whatever the modes of the policies"
+        yield Finding(Topic.TARGET, Verdict.WARNING, "FleetPolicy", says, "set writes: on when that is over")
+
+
 def _of_pool(policy: ScalingPolicy, pool: PoolSpec, cluster: ClusterFacts) -> Iterator[Finding]:
     ref = policy.pool_ref(pool)
     about = f"{ref.kind} {ref}"
@@ -44,8 +52,11 @@ def _of_pool(policy: ScalingPolicy, pool: PoolSpec, cluster: ClusterFacts) -> It
         yield Finding(
             Topic.TARGET, Verdict.WARNING, about, says, "set min and max as they are meant: the first step leads there"
         )
+    if target.override is not None:
+        yield _overridden(about, target.override)
     yield _scaler(policy, about, target)
-    yield _in_git(policy, about, template)
+    if template is not None:
+        yield _in_git(policy, about, template)
 
 
 def _unseen(about: str, ref: PoolRef, cluster: ClusterFacts) -> Finding:
@@ -77,8 +88,14 @@ def _scaler(policy: ScalingPolicy, about: str, target: TargetView) -> Finding:
     return Finding(Topic.SCALER, Verdict.FINE, about, "no other scaler owns it")
 
 
-def _in_git(policy: ScalingPolicy, about: str, template: Template | None) -> Finding:
-    keeper = "" if template is None else _keeper(template)
+def _overridden(about: str, word: Override) -> Finding:
+    until = "until somebody resumes it" if word.until is None else f"until {word.until:%Y-%m-%d %H:%M} UTC"
+    what = "is paused" if word.replicas is None else f"is held at {word.replicas} replicas"
+    return Finding(Topic.TARGET, Verdict.WARNING, about, f"{what} by a person, {until}", "aiops resume ends it")
+
+
+def _in_git(policy: ScalingPolicy, about: str, template: Template) -> Finding:
+    keeper = _keeper(template)
     if not keeper:
         return Finding(Topic.GIT, Verdict.FINE, about, "no repository is seen to hold spec.replicas")
     says = f"{keeper} writes spec.replicas from its files, and will set it back"

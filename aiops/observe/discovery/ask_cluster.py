@@ -1,6 +1,6 @@
 """Finds what serves models in a cluster: by llm-d's labels, and by the engines that Prometheus knows there."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,10 +8,11 @@ from typing import Any
 from aiops.model.cluster import ClusterView, TargetView
 from aiops.model.policy import PolicySet
 from aiops.model.refs import PoolRef
-from aiops.observe.checkup.ask_cluster import read_template
 from aiops.observe.cluster_kinds import KNOWN
+from aiops.observe.cluster_nodes import PRODUCT_LABELS
 from aiops.observe.cluster_pods import LEADER_WORKER_SET
 from aiops.observe.cluster_reader import ClusterReader
+from aiops.observe.cluster_template import Template, read_template
 from aiops.observe.discovery.workloads import (
     MODEL_LABEL,
     ROLE_LABEL,
@@ -25,8 +26,6 @@ from aiops.observe.discovery.workloads import (
 from aiops.observe.kubernetes import KubernetesAccess, KubernetesError, NotFoundError, Reading, Resource
 
 Json = dict[str, Any]
-
-_SELECTORS = ("nvidia.com/gpu.product", "cloud.google.com/gke-accelerator", "amd.com/gpu.product-name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,11 @@ def ask_cluster(
     view = ClusterReader(access, PolicySet, lambda: at).look_at(set(found))
     if view.problem:
         raise KubernetesError(view.problem)
-    read = (_workload(pool, item, view, engines) for pool, item in found.items())
+    try:
+        read = [_workload(pool, item, view, engines) for pool, item in found.items()]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"{access.host} answered objects that cannot be read ({error!r}): which Kubernetes is it?"
+        raise KubernetesError(why) from error
     workloads = sorted((one for one in read if one is not None), key=lambda one: one.pool)
     return SeenInCluster(tuple(workloads), view.forbidden)
 
@@ -77,9 +80,9 @@ def _workload(pool: PoolRef, item: Json, view: ClusterView, engines: Sequence[En
     target = view.target(pool)
     if target is None:
         return None
-    pods = {pod.name for pod in target.pods}
+    pods, template = {pod.name for pod in target.pods}, read_template(pool, item)
     mine = [engine for engine in engines if engine.pod.namespace == pool.namespace and engine.pod.name in pods]
-    labels = _labels(item)
+    labels, flags = template.labels, template.flags
     if not mine and not (labels.get(SERVING_LABEL) == "true" or MODEL_LABEL in labels or ROLE_LABEL in labels):
         return None
     workload = Workload(
@@ -87,9 +90,9 @@ def _workload(pool: PoolRef, item: Json, view: ClusterView, engines: Sequence[En
         replicas=target.replicas,
         role=role_of(labels.get(ROLE_LABEL, "") or next((engine.role for engine in mine if engine.role), "")),
         variant=labels.get(VARIANT_LABEL, ""),
-        stated_model=_stated_model(pool, item, labels),
+        stated_model=flags.get("served-model-name") or flags.get("model") or labels.get(MODEL_LABEL, ""),
         gpus=target.gpus_per_replica or None,
-        accelerator=_accelerator(target, view) or _selected(item),
+        accelerator=_accelerator(target, view) or _selected(template),
         scaled_by=target.scaled_by,
         owned_by=_owner(item),
     )
@@ -101,23 +104,6 @@ def _owner(item: Json) -> str:
     return next((f"{one['kind']} {one['name']}" for one in owners if one.get("controller")), "")
 
 
-def _template(item: Json) -> Json:
-    spec = item["spec"]
-    workers = spec.get("leaderWorkerTemplate")
-    template: Json = spec["template"] if workers is None else workers.get("leaderTemplate") or workers["workerTemplate"]
-    return template
-
-
-def _labels(item: Json) -> Mapping[str, str]:
-    pods = _template(item).get("metadata") or {}
-    return {**(item["metadata"].get("labels") or {}), **(pods.get("labels") or {})}
-
-
-def _stated_model(pool: PoolRef, item: Json, labels: Mapping[str, str]) -> str:
-    flags = read_template(pool, item).flags
-    return flags.get("served-model-name") or flags.get("model") or labels.get(MODEL_LABEL, "")
-
-
 def _accelerator(target: TargetView, view: ClusterView) -> str:
     """Give what the nodes of its pods are labelled with, where they are all the same."""
     nodes = {node.name: node.accelerator for node in view.nodes}
@@ -125,6 +111,5 @@ def _accelerator(target: TargetView, view: ClusterView) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def _selected(item: Json) -> str:
-    selector = _template(item)["spec"].get("nodeSelector") or {}
-    return next((str(selector[label]) for label in _SELECTORS if label in selector), "")
+def _selected(template: Template) -> str:
+    return next((template.selector[label] for label in PRODUCT_LABELS if label in template.selector), "")

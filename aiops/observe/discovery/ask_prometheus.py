@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from aiops.model.refs import PoolRef
 from aiops.observe.catalogue import RUNNING
+from aiops.observe.cluster_kinds import KNOWN
 from aiops.observe.discovery.workloads import EngineSeen, Workload, role_of, with_engines
 from aiops.observe.engines import kv_tokens
 from aiops.observe.identity import Group, Pod
@@ -70,8 +71,10 @@ def _engine(one: Series, cluster: ClusterState, sizes: Mapping[Pod, float]) -> E
 
 def _target(pod: Pod, workload: str, cluster: ClusterState) -> PoolRef | None:
     owner, kind = cluster.owners.get(pod), shape_of(pod.name)
-    if owner is not None:
+    if owner is not None and owner.kind in KNOWN:
         return PoolRef(pod.namespace, owner.kind, owner.name)
+    if owner is not None and owner.kind != "ReplicaSet":  # whose owner was not told
+        return None
     return PoolRef(pod.namespace, kind, workload) if kind else None
 
 
