@@ -250,7 +250,7 @@ HARDWARE = Row(
         Panel(
             title="Replicas that aiops plans with",
             description="Ready replicas by pool, and those that start or drain: a replica that just came is cold, and "
-            "one that drains takes nothing.",
+            "one that drains takes nothing. Those without a node were ordered, and nobody has room for them.",
             unit="short",
             kind="steps",
             width=24,
@@ -259,6 +259,7 @@ HARDWARE = Row(
                 Query(f"sum by (pool) (aiops_ready_replicas{{{POOL}}})", "{{pool}} ready"),
                 Query(f"sum by (pool) (aiops_starting_replicas{{{POOL}}})", "{{pool}} starting"),
                 Query(f"sum by (pool) (aiops_draining_replicas{{{POOL}}})", "{{pool}} draining"),
+                Query(f"sum by (pool) (aiops_unplaced_replicas{{{POOL}}})", "{{pool}} without a node"),
             ),
         ),
     ),
