@@ -23,6 +23,7 @@ def finalize(dashboard: Json) -> Json:
         "id": None,
         "liveNow": False,
         "preload": False,
+        "timepicker": {},
         "weekStart": "",
     }
     done["panels"] = [_panel(panel) | {"id": number} for number, panel in enumerate(done["panels"], start=1)]

@@ -118,6 +118,8 @@ def _time_series(panel: Panel, common: Json, extra: Json) -> grafana.Panel:
         thresholdsStyleMode="line" if len(panel.thresholds) > 1 else "off",
         valueMin=panel.minimum,
         valueMax=panel.maximum,
+        scaleDistributionType="log" if panel.logarithmic else "linear",
+        scaleDistributionLog=10,
         extraJson=extra,
     )
 
@@ -224,7 +226,9 @@ def _override(line: Line) -> Json:
 def _drill(panel: Panel) -> Json:
     if not panel.drill:
         return {}
-    url = f"/d/{panel.drill}?var-model=${{__field.labels.model_name}}&{_KEPT}"
+    # A table's cells know their line, all else knows the labels of its series.
+    clicked = "__data.fields" if panel.kind == "table" else "__field.labels"
+    url = f"/d/{panel.drill}?var-model=${{{clicked}.model_name}}&{_KEPT}"
     return {"links": [{"title": "This model alone", "url": url, "targetBlank": False}]}
 
 

@@ -29,6 +29,11 @@ def variables(counted: str, role: str) -> tuple[Variable, ...]:
 FLEET_VARIABLES = variables("role:vllm_pods:count", "llm_d_ai_role")
 
 
+def budget(slo: str) -> str:
+    """What the objective on a latency allows to be missed, as a share of the requests, by model."""
+    return f'(1 - max by ({BY_MODEL}) (aiops_slo_objective_ratio{{{MODEL},slo="{slo}"}}))'
+
+
 def counted(selector: str, by: str, window: str) -> str:
     """Count a counter's events, the first of a series included: ``increase`` alone misses the one that makes it."""
     grown = f"sum by ({by}) (increase({selector}[{window}])) > 0"

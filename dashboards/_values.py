@@ -55,6 +55,7 @@ class Panel:
     minimum: int | None = None
     maximum: int | None = None
     decimals: int | None = None
+    logarithmic: bool = False
     may_be_empty: str = ""
     repeat: str | None = None
     drill: str = ""

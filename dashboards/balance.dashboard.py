@@ -127,14 +127,11 @@ LOAD = Row(
             maximum=1,
             queries=(
                 Query(
-                    f"count by (model_name, llm_d_ai_role) (sum by (model_name, llm_d_ai_role, pod) "
-                    f"(vllm:num_requests_waiting{{{ENGINE}}}) > 0) "
-                    f"/ on (model_name, llm_d_ai_role) sum by (model_name, llm_d_ai_role) "
-                    f"(role:vllm_pods:count{{{ENGINE}}})",
+                    "avg by (model_name, llm_d_ai_role) (sum by (model_name, llm_d_ai_role, pod) "
+                    f"(vllm:num_requests_waiting{{{ENGINE}}}) > bool 0)",
                     "{{model_name}} {{llm_d_ai_role}}",
                 ),
             ),
-            may_be_empty="nothing waits anywhere",
         ),
     ),
 )

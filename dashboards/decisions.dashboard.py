@@ -76,6 +76,7 @@ REPLICAS = Row(
             "0 within a cycle; in emit mode as soon as the scaler that reads the number follows.",
             unit="short",
             kind="steps",
+            width=8,
             queries=(
                 Query(
                     f"sum by (pool) (aiops_desired_replicas{{{POOL}}}) "
@@ -91,6 +92,7 @@ REPLICAS = Row(
             "in an hour. Where nothing more may go, nothing is removed.",
             unit="short",
             kind="steps",
+            width=8,
             minimum=0,
             queries=(
                 Query("max(aiops_fleet_removed_replicas)", "gone"),
@@ -104,6 +106,7 @@ REPLICAS = Row(
             description="Whether aiops may write at all: one word in the fleet's policy switches all of it off.",
             unit="none",
             kind="states",
+            width=8,
             states={0: ("on, as each policy's mode has it", "green"), 1: ("switched off", "orange")},
             queries=(Query("max(aiops_writes_off)", "writing"),),
         ),
@@ -175,6 +178,7 @@ FINDINGS = Row(
             may_be_empty="no variant of the policies names a price",
         ),
     ),
+    height=10,
 )
 
 LOOP = Row(
@@ -200,7 +204,7 @@ LOOP = Row(
             description="Seconds that each stage of a cycle takes, against the interval at which cycles start.",
             unit="s",
             width=10,
-            minimum=0,
+            logarithmic=True,
             queries=(
                 Query(
                     "histogram_quantile(0.95, sum by (le, stage) "

@@ -1,6 +1,6 @@
 """All models at a glance: what they serve, whether users are well, what it costs, and what is wrong."""
 
-from dashboards._selectors import ANNOTATIONS, BY_MODEL, FLEET_VARIABLES, MODEL, PLACE, POOL, USERS
+from dashboards._selectors import ANNOTATIONS, BY_MODEL, FLEET_VARIABLES, MODEL, PLACE, POOL, USERS, budget
 from dashboards._values import Dashboard, Line, Panel, Query, Row
 
 _SERVED = f"sum(role:vllm_generation_tokens:rate5m{{{USERS}}})"
@@ -139,6 +139,45 @@ MODELS = Row(
     ),
 )
 
+
+def _burn(slo: str, what: str) -> Panel:
+    late = f"max by ({BY_MODEL}) (model:{slo}_late:ratio_rate1h{{{MODEL}}})"
+    return Panel(
+        title=f"{what}: how fast the budget burns",
+        description=f"Share of late {what} within the last hour over the share that the objective allows. At 1 it is "
+        "used up just in time, at 14.4 a month's budget is gone in two days.",
+        unit="suffix: ×",
+        kind="ranks",
+        width=6,
+        decimals=1,
+        thresholds=((None, "green"), (1, "yellow"), (6, "orange"), (14.4, "red")),
+        queries=(Query(f"{late} / on ({BY_MODEL}) {budget(slo)}", "{{model_name}}"),),
+        drill="aiops-model",
+        runbooks=(f"TokenFactory{what}BurnFast",),
+    )
+
+
+def _left(slo: str, what: str) -> Panel:
+    late = f"max by ({BY_MODEL}) (avg_over_time(model:{slo}_late:ratio_rate1h{{{MODEL}}}[30d:1h]))"
+    return Panel(
+        title=f"{what}: budget left of 30 days",
+        description="What the objective still allows to be missed, of all that it allows in 30 days; an hour counts "
+        "as an hour, however few its requests were. Below 0 the objective was missed.",
+        unit="percentunit",
+        kind="ranks",
+        width=6,
+        maximum=1,
+        thresholds=((None, "red"), (0, "orange"), (0.25, "green")),
+        queries=(Query(f"1 - {late} / on ({BY_MODEL}) {budget(slo)}", "{{model_name}}"),),
+        drill="aiops-model",
+        runbooks=(f"TokenFactory{what}BurnSlow",),
+    )
+
+
+OBJECTIVES = Row(
+    "Objectives", (_burn("ttft", "TTFT"), _left("ttft", "TTFT"), _burn("itl", "ITL"), _left("itl", "ITL")), height=6
+)
+
 CAPACITY = Row(
     "Capacity and cost",
     (
@@ -157,8 +196,8 @@ CAPACITY = Row(
         ),
         Panel(
             title="GPUs of the cluster",
-            description="What the nodes offer, what containers hold, and what the replicas of aiops' pools are paid "
-            "for.",
+            description="What the nodes offer, what containers hold, and what the replicas of aiops' pools take or "
+            "wait for: more than is offered where pods have no node.",
             unit="short",
             kind="steps",
             minimum=0,
@@ -202,8 +241,30 @@ CAPACITY = Row(
             queries=(Query(f"sum by (model_name) (aiops_cost_usd_per_hour{{{POOL}}})", "{{model_name}}"),),
             may_be_empty=NO_PRICE,
         ),
+    ),
+)
+
+IN_RANGE = Row(
+    "In the chosen time",
+    (
         Panel(
-            title="Idle GPU-hours in this range",
+            title="Minutes outside the objectives",
+            description="Minutes in which more first tokens came late than the objective allows, of all models chosen. "
+            "Beside the idle GPU-hours: one can be had for the other.",
+            unit="m",
+            kind="number",
+            width=8,
+            decimals=0,
+            queries=(
+                Query(
+                    f"sum(avg_over_time((max by ({BY_MODEL}) (model:ttft_late:ratio_rate5m{{{MODEL}}}) "
+                    f"> bool on ({BY_MODEL}) {budget('ttft')})[$__range:1m])) * $__range_s / 60",
+                    "outside",
+                ),
+            ),
+        ),
+        Panel(
+            title="Idle GPU-hours",
             description="GPU-hours that were paid for while nothing ran on the GPU. A fleet without any has no room "
             "for the next minute.",
             unit="suffix: GPU-hours",
@@ -220,7 +281,24 @@ CAPACITY = Row(
             ),
             may_be_empty=NO_GPUS,
         ),
+        Panel(
+            title="Cost",
+            description="Price of all replicas over the chosen time, as far as their variants name one.",
+            unit="currencyUSD",
+            kind="number",
+            width=8,
+            decimals=0,
+            queries=(
+                Query(
+                    f"sum(avg_over_time(sum by ({BY_MODEL}) (aiops_cost_usd_per_hour{{{POOL}}})[$__range:5m])) "
+                    "* $__range_s / 3600",
+                    "cost",
+                ),
+            ),
+            may_be_empty=NO_PRICE,
+        ),
     ),
+    height=5,
 )
 
 TROUBLE = Row(
@@ -254,6 +332,7 @@ TROUBLE = Row(
             may_be_empty="nothing is found wrong",
         ),
     ),
+    height=12,
 )
 
 DASHBOARD = Dashboard(
@@ -262,5 +341,5 @@ DASHBOARD = Dashboard(
     description="All models at a glance: what they serve, whether users are well, what it costs, and what is wrong.",
     variables=FLEET_VARIABLES,
     annotations=ANNOTATIONS,
-    rows=(NOW, MODELS, CAPACITY, TROUBLE),
+    rows=(NOW, MODELS, OBJECTIVES, CAPACITY, IN_RANGE, TROUBLE),
 )

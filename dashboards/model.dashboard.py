@@ -9,6 +9,7 @@ from dashboards._selectors import (
     POOL,
     QUANTILES,
     USERS,
+    budget,
     mean,
     quantiles,
 )
@@ -26,6 +27,25 @@ def objective(slo: str) -> Query:
     return Query(f'max(aiops_slo_target_seconds{{{MODEL},slo="{slo}"}})', "objective")
 
 
+def late(slo: str, title: str, what: str) -> Panel:
+    """The share that comes later than the objective, short and long, against what may."""
+    shares = (
+        Query(f"max by (model_name) (model:{slo}_late:ratio_rate{window}{{{MODEL}}})", f"{{{{model_name}}}} {window}")
+        for window in ("5m", "1h")
+    )
+    return Panel(
+        title=title,
+        description=f"Share of {what} that came later than the policy's bound, in five minutes and in an hour, and the "
+        "share that the objective allows. It is measured at the bucket's bound nearest to the policy's.",
+        unit="percentunit",
+        width=8,
+        minimum=0,
+        queries=(*shares, Query(f"max({budget(slo)})", "allowed")),
+        lines=(Line("allowed", color="gray", dash=6),),
+        runbooks=tuple(f"TokenFactory{slo.upper()}Burn{speed}" for speed in ("Fast", "Slow")),
+    )
+
+
 FIRST_TOKEN = Row(
     "Time to first token",
     (
@@ -34,7 +54,7 @@ FIRST_TOKEN = Row(
             description="From the arrival at the router to the first token of streamed answers, the router's queue "
             f"included. {SEVERAL}",
             unit="s",
-            minimum=0,
+            logarithmic=True,
             queries=(*quantiles(_ROUTER_TTFT), objective("ttft")),
             lines=QUANTILES,
             may_be_empty=NO_ROUTER,
@@ -44,28 +64,21 @@ FIRST_TOKEN = Row(
             description="From the arrival at an engine to the first token, by role. A decode replica starts counting "
             "once the prompt is computed elsewhere, so its times leave prefill out.",
             unit="s",
-            minimum=0,
+            logarithmic=True,
             queries=(
                 *quantiles(_ENGINE_TTFT, "llm_d_ai_role", " {{llm_d_ai_role}}", (0.5, 0.95)),
                 objective("ttft"),
             ),
             lines=QUANTILES,
         ),
-        Panel(
-            title="How TTFT is distributed",
-            description="Streamed requests a second in each of the router's buckets. Two bands are two kinds of "
-            "requests, or two kinds of replicas.",
-            unit="s",
-            kind="heatmap",
-            queries=(Query(f"sum by (le) ({_ROUTER_TTFT})", "{{le}}"),),
-            may_be_empty=NO_ROUTER,
-        ),
+        late("ttft", "Late first tokens", "first tokens"),
         Panel(
             title="Where the time to first token goes",
             description="Means: held at the router, waiting at an engine, computing the prompt. What waits needs "
             "replicas or routing, what computes needs faster or fewer prompt tokens.",
             unit="s",
             kind="stacked",
+            width=8,
             minimum=0,
             queries=(
                 Query(
@@ -75,6 +88,16 @@ FIRST_TOKEN = Row(
                 Query(f"max(role:vllm_request_queue_time_seconds:mean5m{{{ENGINE}}})", "engine's queue"),
                 Query(f"max(role:vllm_request_prefill_time_seconds:mean5m{{{ENGINE}}})", "prefill"),
             ),
+        ),
+        Panel(
+            title="How TTFT is distributed",
+            description="Streamed requests a second in each of the router's buckets. Two bands are two kinds of "
+            "requests, or two kinds of replicas.",
+            unit="s",
+            kind="heatmap",
+            width=8,
+            queries=(Query(f"sum by (le) ({_ROUTER_TTFT})", "{{le}}"),),
+            may_be_empty=NO_ROUTER,
         ),
     ),
 )
@@ -87,7 +110,7 @@ BETWEEN_TOKENS = Row(
             description="From one token to the next, one sample a token: long answers weigh more. Below 10 ms vLLM "
             f"does not tell apart. {SEVERAL}",
             unit="s",
-            minimum=0,
+            logarithmic=True,
             queries=(*quantiles(_ITL), objective("itl")),
             lines=QUANTILES,
         ),
@@ -105,22 +128,25 @@ BETWEEN_TOKENS = Row(
             lines=QUANTILES,
             may_be_empty=NO_ROUTER,
         ),
+        late("itl", "Late tokens", "tokens"),
+        Panel(
+            title="From arrival to the end",
+            description=f"Duration of whole requests at the router. It grows with the length of answers. {SEVERAL}",
+            unit="s",
+            width=8,
+            minimum=0,
+            queries=tuple(quantiles(f"rate(llm_d_epp_request_duration_seconds_bucket{{{MODEL}}}[$__rate_interval])")),
+            lines=QUANTILES,
+            may_be_empty=NO_ROUTER,
+        ),
         Panel(
             title="How ITL is distributed",
             description="Tokens a second in each of vLLM's buckets. A second band above the first one is what prompts "
             "or preemptions do to those who already read.",
             unit="s",
             kind="heatmap",
+            width=8,
             queries=(Query(f"sum by (le) ({_ITL})", "{{le}}"),),
-        ),
-        Panel(
-            title="From arrival to the end",
-            description=f"Duration of whole requests at the router. It grows with the length of answers. {SEVERAL}",
-            unit="s",
-            minimum=0,
-            queries=tuple(quantiles(f"rate(llm_d_epp_request_duration_seconds_bucket{{{MODEL}}}[$__rate_interval])")),
-            lines=QUANTILES,
-            may_be_empty=NO_ROUTER,
         ),
     ),
 )
@@ -134,6 +160,7 @@ REQUESTS = Row(
             "of those who left before the first token.",
             unit="reqps",
             kind="stacked",
+            width=8,
             minimum=0,
             queries=(
                 Query(
@@ -143,10 +170,27 @@ REQUESTS = Row(
             ),
         ),
         Panel(
+            title="Share of requests that failed",
+            description="Requests that ended in an error or were refused, in five minutes and in an hour. What users "
+            "broke off and what they asked wrongly is not counted.",
+            unit="percentunit",
+            width=8,
+            minimum=0,
+            queries=tuple(
+                Query(
+                    f"max by (model_name) (model:requests_failed:ratio_rate{window}{{{MODEL}}})",
+                    f"{{{{model_name}}}} {window}",
+                )
+                for window in ("5m", "1h")
+            ),
+            runbooks=("TokenFactoryAvailabilityBurnFast", "TokenFactoryAvailabilityBurnSlow"),
+        ),
+        Panel(
             title="Requests that got no answer",
             description="Refused or evicted by the router (of all models of its pool), failed, or refused by a full "
             "engine. None of them is in any latency.",
             unit="reqps",
+            width=8,
             minimum=0,
             queries=(
                 Query(

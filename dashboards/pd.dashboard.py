@@ -14,7 +14,7 @@ RATIO = Row(
             title="Decode replicas a prefill replica",
             description="As it is and as the plan wants it, within the band that the policy allows. With several "
             "models chosen, the widest.",
-            unit="suffix: decode per prefill",
+            unit="suffix: ×",
             minimum=0,
             queries=tuple(
                 Query(f'max(aiops_pd_ratio{{{MODEL},kind="{kind}"}})', kind)

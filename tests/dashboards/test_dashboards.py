@@ -93,7 +93,7 @@ def test_its_links_lead_somewhere(uid):
 
 def _clicked(panel):
     links = panel.get("fieldConfig", {}).get("defaults", {}).get("links", [])
-    return {label for link in links for label in re.findall(r"__field\.labels\.(\w+)", link["url"])}
+    return {label for link in links for label in re.findall(r"(?:__field\.labels|__data\.fields)\.(\w+)", link["url"])}
 
 
 # aiops' own metrics, the other way round: what nobody looks at need not be there.

@@ -3,55 +3,25 @@
 import json
 import re
 import threading
-import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from aiops.act.emit import Emitter
 from dashboards.generate import dashboards, generated
 from tests import parts
+from tests.dashboards.asking import ask
 from tests.dashboards.checks import expressions
-from tests.dashboards.emitted import CHAT, STEP_S, emitter_after, requests_per_s, write_history
-from tests.dashboards.promql import filled_in
+from tests.dashboards.emitted import CHAT, emitter_after, requests_per_s
 
 (FILE,) = (json.loads(text) for path, text in generated().items() if path.stem == "aiops-decisions")
 (SPEC,) = (dashboard for dashboard in dashboards() if dashboard.uid == "aiops-decisions")
 NOT_OURS = {"Critical alerts"}  # what the rules make is shown on a world of its own
 _ALWAYS = {"replica", "pool", "instance"}
-
-# One to three hours ago, always at the same place in everything that repeats: whenever the tests run, the two hours
-# before look the same.
-ENDS = datetime.fromtimestamp(datetime.now(UTC).timestamp() // 7200 * 7200, UTC) - timedelta(hours=1)
-CYCLES = 2 * 3600 // STEP_S
-
-
-@pytest.fixture(scope="module")
-def two_hours(tmp_path_factory) -> Iterator[str]:
-    """A Prometheus with two hours of aiops' own metrics, back-filled."""
-    folder = tmp_path_factory.mktemp("two-hours")
-    _, scrapes = emitter_after(ENDS, CYCLES)
-    with parts.prometheus(folder, [], history=[write_history(scrapes, folder / "history.txt")]) as url:
-        yield url
-
-
-def ask(url: str, expr: str, *, hours: float = 1.0) -> list[dict[str, Any]]:
-    """The series that an expression gives over the last hours before ENDS, as Grafana would ask."""
-    query = {
-        "query": filled_in(expr),
-        "start": (ENDS - timedelta(hours=hours)).timestamp(),
-        "end": ENDS.timestamp(),
-        "step": STEP_S,
-    }
-    answer = json.loads(parts.http_text(f"{url}/api/v1/query_range?{urllib.parse.urlencode(query)}"))
-    assert answer["status"] == "success"
-    found: list[dict[str, Any]] = answer["data"]["result"]
-    return [series for series in found if any(value != "NaN" for _, value in series["values"])]
 
 
 @pytest.mark.real

@@ -95,7 +95,6 @@ def shown_as(unit: Unit, panel: str) -> bool:
         "suffix: tok/J": {"tokens": 1, "J": -1},
         "percentunit": {},
         "suffix: ×": {},
-        "suffix: decode per prefill": {},
     }
     if panel in exact:
         return powers == exact[panel] and math.isclose(size, 1.0)
@@ -140,8 +139,9 @@ def unit_of(expr: promql.Expr, units: Mapping[str, tuple[Unit | None, Unit | Non
         inner = unit_of(expr.expr, units)
         if str(expr.op) in ("count", "group", "count_values"):
             return Unit({TRUTH if str(expr.op) == "group" else THINGS: 1})
-        truths = inner is not None and inner.powers == {TRUTH: 1}
-        return Unit({THINGS: 1}) if truths and str(expr.op) == "sum" else inner
+        if inner is not None and inner.powers == {TRUTH: 1}:  # truths are counted, or shared out
+            return {"sum": Unit({THINGS: 1}), "avg": Unit()}.get(str(expr.op), inner)
+        return inner
     if isinstance(expr, promql.Call):
         return _of_call(expr, units)
     return _of_binary(expr, units) if isinstance(expr, promql.BinaryExpr) else None
