@@ -111,6 +111,7 @@ DEMAND = Row(
                 ),
             ),
             may_be_empty="demand has shown no lasting shift within a day",
+            runbooks=("TokenFactoryDemandShift",),
         ),
     ),
 )
@@ -134,6 +135,7 @@ SKILL = Row(
                 ),
             ),
             may_be_empty=NEEDS_HISTORY,
+            runbooks=("AiopsForecastMiscalibrated",),
         ),
         Panel(
             title="Error of the forecast (WAPE)",

@@ -31,8 +31,8 @@ FINDINGS = Row(
             kind="states",
             states={1: ("open", "red")},
             queries=(findings("hotspot", "routing_skew"),),
-            runbooks=("TokenFactoryRoutingSkew",),
             may_be_empty="no replica is hot against its peers",
+            runbooks=("TokenFactoryReplicaHotspot", "TokenFactoryRoutingSkew"),
         ),
         Panel(
             title="Full pools",
@@ -42,6 +42,7 @@ FINDINGS = Row(
             states={1: ("full", "orange")},
             queries=(findings("saturation"),),
             may_be_empty="no pool is full as a whole",
+            runbooks=("TokenFactorySaturated",),
         ),
     ),
 )
@@ -102,6 +103,7 @@ LOAD = Row(
                 Query(f"quantile(0.5, pod:vllm_inter_token_latency_seconds:mean5m{{{ENGINE}}})", "middle"),
             ),
             lines=(Line("middle", color="gray", width=2, dash=6),),
+            runbooks=("TokenFactoryReplicaSlow",),
         ),
         Panel(
             title="Preemptions by replica",
@@ -117,6 +119,7 @@ LOAD = Row(
                 ),
             ),
             may_be_empty="no engine has preempted a request",
+            runbooks=("TokenFactoryKVThrashing",),
         ),
         Panel(
             title="Share of replicas with a queue",
@@ -214,6 +217,7 @@ HARDWARE = Row(
             maximum=1,
             queries=(Query(f"bottomk(10, max by (pod) (pod:dcgm_gr_engine_active:avg{{{PLACE}}}))", "{{pod}}"),),
             may_be_empty=NO_GPUS,
+            runbooks=("GPUIdleWaste",),
         ),
         Panel(
             title="Slowest clocks",
@@ -229,6 +233,7 @@ HARDWARE = Row(
                 ),
             ),
             may_be_empty=NO_GPUS,
+            runbooks=("GPUThermalThrottling",),
         ),
         Panel(
             title="Last XID error by GPU",
@@ -243,6 +248,7 @@ HARDWARE = Row(
                 ),
             ),
             may_be_empty=NO_GPUS,
+            runbooks=("GPUXidCritical",),
         ),
         Panel(
             title="Replicas that aiops plans with",

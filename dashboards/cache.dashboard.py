@@ -54,6 +54,7 @@ CACHE = Row(
                     "{{model_name}} {{llm_d_ai_role}}",
                 ),
             ),
+            runbooks=("TokenFactoryPrefixHitsFell",),
         ),
         Panel(
             title="Replicas with the fewest prefix hits",
@@ -99,6 +100,7 @@ CACHE = Row(
                 ),
             ),
             may_be_empty="no cache is cold",
+            runbooks=("TokenFactoryColdCache",),
         ),
         Panel(
             title="Where prompt tokens come from",
@@ -208,6 +210,7 @@ STARTING = Row(
                 Query(lately("kube_pod_status_initialized_time", "kube_pod_status_ready_time"), "until it serves"),
             ),
             may_be_empty="no pod became ready within six hours",
+            runbooks=("TokenFactoryStartSlow",),
         ),
         Panel(
             title="Pods that are not ready",
@@ -217,6 +220,7 @@ STARTING = Row(
             minimum=0,
             queries=(Query(f"topk(10, max by (pod) (pod:kube_pod_not_ready_seconds:max{{{PLACE}}}))", "{{pod}}"),),
             may_be_empty="every pod is ready",
+            runbooks=("TokenFactoryStartStuck",),
         ),
         Panel(
             title="Recommended replicas that do not serve yet",
@@ -231,6 +235,7 @@ STARTING = Row(
                     "{{pool}}",
                 ),
             ),
+            runbooks=("TokenFactoryScaleUpStuck",),
         ),
         Panel(
             title="Pods without a node",
@@ -241,6 +246,7 @@ STARTING = Row(
             minimum=0,
             queries=(Query(f"sum by (namespace) (kube_pod_status_unschedulable{{{PLACE}}})", "{{namespace}}"),),
             may_be_empty="every pod has a node",
+            runbooks=("TokenFactoryPodUnschedulable",),
         ),
         Panel(
             title="Why containers do not run",
@@ -267,6 +273,7 @@ STARTING = Row(
                 ),
             ),
             may_be_empty="no container has died",
+            runbooks=("TokenFactoryEngineRestarting",),
         ),
     ),
 )

@@ -45,6 +45,7 @@ REPLICAS = Row(
                 ),
             ),
             may_be_empty="nothing had to change within the range",
+            runbooks=("AiopsFlapping",),
         ),
         Panel(
             title="What limited the decision",
@@ -55,6 +56,7 @@ REPLICAS = Row(
             states={0: ("free", "transparent"), 1: ("limited", "orange")},
             queries=(Query(f"max by (pool, limit) (aiops_decision_limited{{{POOL}}})", "{{pool}}: {{limit}}"),),
             may_be_empty="no rule has limited a plan since aiops started",
+            runbooks=("AiopsCapped",),
         ),
         Panel(
             title="Changes carried out",
@@ -232,6 +234,7 @@ LOOP = Row(
             width=8,
             queries=(Query(counted("aiops_loop_errors_total", "stage", "$__rate_interval"), "{{stage}}"),),
             may_be_empty="no stage has failed",
+            runbooks=("AiopsActuationFailing",),
         ),
         Panel(
             title="Who leads",
@@ -246,6 +249,7 @@ LOOP = Row(
                     "{{instance}} {{version}}",
                 ),
             ),
+            runbooks=("AiopsNoLeader",),
         ),
         Panel(
             title="Policy files",

@@ -63,6 +63,7 @@ NOW = Row(
             decimals=3,
             queries=(Query(f"{_SERVED} / sum(model:dcgm_power_watts:sum{{{MODEL}}})", "tokens a joule"),),
             may_be_empty=NO_GPUS,
+            runbooks=("TokenFactoryEnergyWaste",),
         ),
         Panel(
             title="USD a million output tokens",
@@ -280,6 +281,7 @@ IN_RANGE = Row(
                 ),
             ),
             may_be_empty=NO_GPUS,
+            runbooks=("GPUIdleWaste",),
         ),
         Panel(
             title="Cost",

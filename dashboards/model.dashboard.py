@@ -208,6 +208,7 @@ REQUESTS = Row(
                 ),
             ),
             may_be_empty="nothing was refused and nothing failed",
+            runbooks=("TokenFactoryRouterRefusing",),
         ),
         Panel(
             title="Running and waiting",

@@ -42,6 +42,7 @@ RATIO = Row(
                 ),
                 Query(f"min by ({_ROLE}) (aiops_utilization_limit_ratio{{{MODEL}}})", "limit {{model_name}} {{role}}"),
             ),
+            runbooks=("TokenFactoryPDImbalanced",),
         ),
         Panel(
             title="Replicas by role",
@@ -233,6 +234,7 @@ HAND_OVER = Row(
                 Query(f"max by (model_name) (role:vllm_nixl_xfer_time_seconds:mean5m{{{ENGINE}}})", "{{model_name}}"),
             ),
             may_be_empty=NO_NIXL,
+            runbooks=("TokenFactoryPDTransferSlow",),
         ),
         Panel(
             title="KV bytes handed over",
@@ -260,6 +262,7 @@ HAND_OVER = Row(
                 Query(f"sum(rate(vllm:nixl_num_kv_expired_reqs_total{{{ENGINE}}}[$__rate_interval]))", "expired"),
             ),
             may_be_empty=NO_NIXL,
+            runbooks=("TokenFactoryPDTransferFailing",),
         ),
         Panel(
             title="Requests that wait for their KV",

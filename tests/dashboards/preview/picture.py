@@ -14,7 +14,7 @@ from tests.console.browser import Tab, chromium
 from tests.dashboards.preview.page import WIDTH_PX, page
 
 Json = dict[str, Any]
-_COLORS = 128
+_COLORS = 256
 _PIXELS = """
 new Promise(done => {
   const image = new Image()
@@ -61,12 +61,16 @@ def _pixels(tab: Tab) -> NDArray[np.uint8]:
 
 
 def indexed_png(pixels: NDArray[np.uint8]) -> bytes:
-    """A PNG with the commonest colours; each other one becomes the nearest of them."""
+    """A PNG with the colours of the fullest of 4,096 bins; what is in no such bin becomes the nearest of them."""
     high, wide, _ = pixels.shape
-    colors, places, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
-    palette = colors[np.argsort(counts)[::-1][:_COLORS]].astype(int)
-    distances = ((colors.astype(int)[:, None, :] - palette[None, :, :]) ** 2).sum(axis=2)
-    indices = distances.argmin(axis=1).astype(np.uint8)[places.reshape(-1)].reshape(high, wide)
+    flat = pixels.reshape(-1, 3).astype(int)
+    bins = (flat[:, 0] >> 4 << 8) | (flat[:, 1] >> 4 << 4) | flat[:, 2] >> 4
+    counts = np.bincount(bins, minlength=4096)
+    sums = np.stack([np.bincount(bins, flat[:, channel], 4096) for channel in range(3)], axis=1)
+    means = sums / np.maximum(counts, 1)[:, None]
+    palette = means[np.argsort(counts)[::-1][:_COLORS]].round()
+    nearest = ((means[:, None, :] - palette[None, :, :]) ** 2).sum(axis=2).argmin(axis=1).astype(np.uint8)
+    indices = nearest[bins].reshape(high, wide)
     rows = np.zeros((high, wide + 1), np.uint8)  # each row begins with its filter: none
     rows[:, 1:] = indices
     head = struct.pack(">IIBBBBB", wide, high, 8, 3, 0, 0, 0)
