@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,11 +92,12 @@ def prometheus(
     rules: list[Path] | None = None,
     history: list[Path] | None = None,
     web: dict[str, object] | None = None,
+    alertmanager: str | None = None,
 ) -> Iterator[str]:
     """A real Prometheus; gives its URL once it is ready.
 
     ``history`` are OpenMetrics files that promtool back-fills before the start; ``web`` is its web configuration, by
-    which it demands TLS and passwords.
+    which it demands TLS and passwords; ``alertmanager`` is the address that it sends alerts to.
     """
     binary = require("prometheus", "prometheus")
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +108,9 @@ def prometheus(
                 "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
                 "scrape_configs": scrape_configs,
                 "rule_files": [str(path) for path in rules or []],
+                "alerting": {
+                    "alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}] if alertmanager else []
+                },
             }
         )
     )
@@ -129,6 +133,9 @@ def prometheus(
         "--query.lookback-delta=5m",
         "--web.enable-lifecycle",
     ]
+    if alertmanager is not None:
+        # What is told before the Alertmanager has been found is lost; it is told again soon and not in a minute.
+        command.append("--rules.alert.resend-delay=1s")
     if web is not None:
         (folder / "web.yaml").write_text(yaml.safe_dump(web))
         command.append(f"--web.config.file={folder / 'web.yaml'}")
@@ -137,3 +144,22 @@ def prometheus(
         url = f"{'https' if 'tls_server_config' in (web or {}) else 'http'}://127.0.0.1:{port}"
         wait_for(lambda: "Server is ready" in log.read_text(), "Prometheus is ready")
         yield url
+
+
+@contextmanager
+def alertmanager(folder: Path, config: Mapping[str, object]) -> Iterator[str]:
+    """A real Alertmanager, alone; gives its address (host and port) once it is ready."""
+    binary = require("prometheus-alertmanager", "prometheus-alertmanager")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "alertmanager.yaml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        binary,
+        f"--config.file={folder / 'alertmanager.yaml'}",
+        f"--storage.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+    ]
+    with running(command, folder / "alertmanager.log"):
+        wait_for(lambda: http_text(f"http://{address}/-/ready"), "Alertmanager is ready")
+        yield address

@@ -130,39 +130,3 @@ def test_a_page_leads_to_pages_that_there_are(name):
 
 def test_no_page_is_left_over():
     assert {page.stem for page in (ALERTS / "runbook").glob("*.md")} == set(RULES)
-
-
-@pytest.mark.real
-def test_alertmanager_takes_its_configuration():
-    assert "SUCCESS" in told(parts.require("amtool", "prometheus-alertmanager"), "check-config", "alertmanager.yaml")
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("labels", "receivers"),
-    [
-        pytest.param(("severity=critical",), "pagerduty,slack", id="critical pages one and tells all"),
-        pytest.param(("severity=warning",), "slack", id="a warning tells all"),
-        pytest.param(("severity=info",), "nobody", id="info is for dashboards"),
-    ],
-)
-def test_an_alert_reaches_whom_it_should(labels, receivers):
-    amtool = parts.require("amtool", "prometheus-alertmanager")
-    told(
-        amtool, "config", "routes", "test", "--config.file=alertmanager.yaml", f"--verify.receivers={receivers}",
-        "team=aiops", *labels,
-    )  # fmt: skip
-
-
-def test_secrets_are_in_files():
-    text = (ALERTS / "alertmanager.yaml").read_text()
-    assert not re.search(r"\b(api_url|routing_key|service_key|bearer_token|password):", text)
-
-
-def test_what_mutes_others_is_there_and_names_what_must_be_equal():
-    (inhibition,) = yaml.safe_load((ALERTS / "alertmanager.yaml").read_text())["inhibit_rules"]
-    (source,) = (match for one in inhibition["source_matchers"] if (match := re.fullmatch(r'alertname="(\w+)"', one)))
-    (target,) = (match for one in inhibition["target_matchers"] if (match := re.fullmatch(r'alertname=~"(.*)"', one)))
-    by = re.findall(r"by \(([^)]*)\)", RULES[source[1]]["expr"])[0].split(", ")
-    assert set(inhibition["equal"]) <= set(by)
-    assert [name for name in RULES if re.fullmatch(target[1], name)], "it mutes nothing"
