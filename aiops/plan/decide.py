@@ -10,13 +10,14 @@ from aiops.model.cycle import Cycle, FleetSummary, ModelCycle, PoolSummary
 from aiops.model.decision import Decision, Reason, Victim
 from aiops.model.demand import DemandSource, TokenDemand, Work
 from aiops.model.detection import DetectionKind, Diagnosis
-from aiops.model.forecast import Forecast
+from aiops.model.forecast import Forecast, ForecastBasis
 from aiops.model.policy import Mode, PolicySet, PoolSpec, ScalingPolicy
 from aiops.model.profile import CapacityProfile
 from aiops.model.refs import Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 from aiops.plan.capacity import capacity_of
 from aiops.plan.fleet_limit import MOVES, Removals, deal, still_removable
+from aiops.plan.growth import growth_ratio
 from aiops.plan.guards import cooling_down, in_force, limit_step, stabilize
 from aiops.plan.holds import Hold, hold_of
 from aiops.plan.learn import down_window, lead_time_of, profiles_of, up_window, work_series
@@ -184,12 +185,20 @@ class _View:
 
     def _need(self, pool: PoolSpec, capacity: Capacity, demand: TokenDemand, work: Work, backlog: float) -> RoleNeed:
         ahead, down = self._forecasts(capacity.role)
-        need = role_need(work.of(capacity.role) or 0.0, backlog, ahead, down, self.policy.risk, capacity)
+        now, growth = work.of(capacity.role) or 0.0, self._growth(ahead, demand)
+        growing = now * (1.0 + growth) if growth else None
+        need = role_need(now, backlog, ahead, down, self.policy.risk, capacity, growing)
         # Only a gateway still counts arrivals when no replica is left: without one, zero would be for ever.
         floor = 0 if demand.source is DemandSource.GATEWAY else 1
         if self._full(pool):
             floor = (self._current(pool) or 0) + 1
         return replace(need, low=max(need.low, floor), high=max(need.high, floor))
+
+    def _growth(self, ahead: Forecast | None, demand: TokenDemand) -> float:
+        """Give how far demand will have grown at the lead time if it goes on so; 0 once a forecast knows its errors."""
+        if ahead is not None and ahead.basis is not ForecastBasis.COLD:
+            return 0.0
+        return growth_ratio(self.memory.rates, demand.window.total_seconds(), up_window(self.lead).end_s)
 
     def _forecasts(self, role: Role) -> tuple[Forecast | None, Forecast | None]:
         """Find the forecasts of a role's work at the lead time, and until a removed replica could be back."""

@@ -16,6 +16,7 @@ from aiops.model.profile import CapacityProfile
 from aiops.model.refs import ModelRef, Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 from aiops.plan.fleet_limit import MOVES, removed_between, within_the_hour
+from aiops.plan.growth import KEPT_S, Rate
 from aiops.plan.lead_time import LeadTime, lead_time
 from aiops.plan.state import Mark, ModelMemory, PoolMemory, SeriesMemory, State
 from aiops.plan.work import work_of
@@ -193,7 +194,8 @@ def _learn_demand(
     if demand is not None:
         values = _values(policy, policies, demand)
         ordered = tuple(replace(entry, open_value=values[entry.name]) for entry in ordered)
-        memory = replace(memory, bin_censored=memory.bin_censored or demand.censored)
+        rates = (*(rate for rate in memory.rates if now_s - rate.at_s < KEPT_S), Rate(now_s, demand.requests_per_s))
+        memory = replace(memory, bin_censored=memory.bin_censored or demand.censored, rates=rates)
     return replace(memory, series=ordered, bin_start_s=bin_start_s)
 
 

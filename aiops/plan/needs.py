@@ -30,6 +30,7 @@ class RoleNeed:
     work_now: float
     work_backlog: float
     work_ahead: float | None
+    work_growing: float | None
     work_down: float | None
     limit: float
     low: int
@@ -46,7 +47,7 @@ class RoleNeed:
             return desired, Reason.DEMAND_NOW
         if self._replicas(self.work_now + self.work_backlog) >= desired:
             return desired, Reason.BACKLOG
-        if self._replicas(self.work_ahead or 0.0) >= desired:
+        if self._replicas(max(self.work_ahead or 0.0, self.work_growing or 0.0)) >= desired:
             return desired, Reason.FORECAST
         return desired, Reason.SATURATED
 
@@ -77,6 +78,7 @@ def role_need(
     down: Forecast | None,
     risk: float,
     capacity: Capacity,
+    work_growing: float | None = None,
 ) -> RoleNeed:
     """Join present and forecast of one role: ``plan = max(present, forecast)``, so the forecast can only add."""
     # A forecaster that does not know its errors yet has a wide interval. It may keep replicas, but not order them:
@@ -85,9 +87,9 @@ def role_need(
     work_ahead = ahead.quantile(level) if ahead else None
     work_down = down.quantile(1 - risk) if down else None
     limit = capacity.utilization_limit_ratio
-    low = replicas_for(max(work_now + work_backlog, work_ahead or 0.0), limit)
+    low = replicas_for(max(work_now + work_backlog, work_ahead or 0.0, work_growing or 0.0), limit)
     high = max(low, replicas_for(work_down or 0.0, limit))
-    return RoleNeed(capacity.role, work_now, work_backlog, work_ahead, work_down, limit, low, high)
+    return RoleNeed(capacity.role, work_now, work_backlog, work_ahead, work_growing, work_down, limit, low, high)
 
 
 def find(forecasts: Sequence[Forecast], series: str, window: Window) -> Forecast | None:
@@ -116,6 +118,11 @@ def inputs_of(need: RoleNeed, demand: TokenDemand, capacity: Capacity, lead_s: f
         inferred("work now", need.work_now, "replicas"),
         inferred("work of the backlog", need.work_backlog, "replicas"),
         inferred("work forecast at the lead time", need.work_ahead, "replicas"),
+        *(
+            [inferred("work at the lead time if growth goes on", need.work_growing, "replicas")]
+            if need.work_growing
+            else []
+        ),
         inferred("work forecast until a removed replica could be back", need.work_down, "replicas"),
         inferred("utilization limit", capacity.utilization_limit_ratio, "ratio"),
         inferred("one replica serves", capacity.replica_tok_per_s, "tok/s"),
@@ -159,7 +166,7 @@ def why_not(need: RoleNeed, demand: TokenDemand, capacity: Capacity, current: in
         return ""
     tokens_per_work = per_s / need.work_now
     above = current * need.limit * tokens_per_work
-    asked = max(need.work_now + need.work_backlog, need.work_ahead or 0.0) * tokens_per_work
+    asked = max(need.work_now + need.work_backlog, need.work_ahead or 0.0, need.work_growing or 0.0) * tokens_per_work
     text = f"would add 1 above {_count(above)} {kind} tok/s (now {_count(per_s)}, planned for {_count(asked)})"
     if current > 1:
         text += f"; would remove 1 with less than {_count((current - 1) * need.limit * tokens_per_work)} expected"

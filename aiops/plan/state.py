@@ -9,6 +9,7 @@ from aiops.model.detection import Detection
 from aiops.model.forecast import Forecast, ForecastSkill
 from aiops.model.refs import ModelRef, PoolRef
 from aiops.model.snapshot import Snapshot
+from aiops.plan.growth import Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class ModelMemory:
     """What is remembered of one model.
 
     ``bin_start_s`` is when the open bin began (None before the first cycle). ``forecasts`` and ``skills`` are those of
-    the last closed bin: the cycles in between reuse them. ``detections`` are the ones open now.
+    the last closed bin: the cycles in between reuse them. ``detections`` are the ones open now, ``rates`` those of the
+    last minutes' cycles.
     """
 
     ref: ModelRef
@@ -76,6 +78,7 @@ class ModelMemory:
     skills: tuple[ForecastSkill, ...] = ()
     detections: tuple[Detection, ...] = ()
     detect: DetectMemory = field(default_factory=DetectMemory)
+    rates: tuple[Rate, ...] = ()
 
     def pool(self, ref: PoolRef) -> PoolMemory:
         """Give the memory of a pool; an empty one where it is new."""
