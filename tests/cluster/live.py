@@ -89,6 +89,11 @@ def variant(profile: str, gpus: int, middle_s: float, late_s: float) -> Manifest
     return {"gpus": gpus, "profile": profile, "coldStart": {"p50": f"{middle_s:g}s", "p90": f"{late_s:g}s"}}
 
 
+def until(ready_s: float) -> dict[str, str]:
+    """Annotations of a pod that is ready at the latest after ``ready_s``: any time from its cold start until then."""
+    return {"pod-ready.stage.kwok.x-k8s.io/jitter-delay": f"{round(ready_s * 1000)}ms"}
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A model of the factory: what arrives, the Deployments that serve it, and what aiops is told of it."""
@@ -146,14 +151,13 @@ class Settings:
     @property
     def server(self) -> Server:
         least_s, most_s = self.cold_start_s
-        jitter = {"pod-ready.stage.kwok.x-k8s.io/jitter-delay": f"{round(most_s * 1000)}ms"}
         return Server(
             name=self.deployment,
             model=self.model,
             replicas=self.replicas,
             cold_start_s=least_s,
             grace_s=self.grace_s,
-            annotations=jitter,
+            annotations=until(most_s),
         )
 
     @property
@@ -172,23 +176,21 @@ class Settings:
             }
         )
 
-    def windows(self) -> Iterator[dict[str, object]]:
-        """The day, rate by rate; the last night does not end."""
-        steps = round(self.ramp_s / _STEP_S)
-        heights = [step / steps for step in range(1, steps + 1)]
-        at_s = self.night_s
-        yield self._window(0.0, 0.0)
-        for height in heights:
-            yield self._window(at_s, height)
-            at_s += _STEP_S
-        at_s += self.noon_s
-        for height in heights:
-            yield self._window(at_s, 1.0 - height)
-            at_s += _STEP_S
+    def rate(self, at_s: float) -> float:
+        """Requests a second that are meant to arrive at a time of the day; the last night does not end."""
+        since_s = at_s - self.night_s
+        height = (
+            since_s / self.ramp_s if since_s < self.ramp_s + self.noon_s else 2 - (since_s - self.noon_s) / self.ramp_s
+        )
+        return self.night_req_per_s + min(max(height, 0.0), 1.0) * (self.peak_req_per_s - self.night_req_per_s)
 
-    def _window(self, at_s: float, height: float) -> dict[str, object]:
-        rate = self.night_req_per_s + height * (self.peak_req_per_s - self.night_req_per_s)
-        return {"at": f"{at_s:g}s", "requestsPerS": rate}
+    def windows(self, share: float = 1.0) -> Iterator[dict[str, object]]:
+        """The day, rate by rate, or a share of it."""
+        end_s = self.night_s + 2 * self.ramp_s + self.noon_s
+        for step in range(round(end_s / _STEP_S) + 1):
+            # Each rate is that of the middle of its step.
+            rate = self.rate((step + 0.5) * _STEP_S)
+            yield {"at": f"{step * _STEP_S:g}s", "requestsPerS": share * rate}
 
 
 @dataclass(frozen=True, slots=True)
