@@ -22,7 +22,7 @@ from aiops.control.protocols import Actuator, Elector, Observer
 from aiops.model.decision import Decision, Outcome
 from aiops.model.policy import Mode, PolicySet
 from aiops.observe.cluster_reader import ClusterReader
-from aiops.observe.clustered import ClusteredObserver
+from aiops.observe.clustered import ClusteredObserver, SnapshotSource
 from aiops.observe.kubernetes import AccessError, KubernetesAccess, connect
 
 NO_CLUSTER = (
@@ -85,7 +85,7 @@ def access_to(kubeconfig: Path | None, context: str | None) -> Iterator[Kubernet
 
 def observer_of(
     access: KubernetesAccess | None,
-    metrics: Observer,
+    metrics: SnapshotSource,
     policies: Callable[[], PolicySet],
     now: Callable[[], datetime],
 ) -> Observer:
@@ -94,7 +94,7 @@ def observer_of(
 
 
 def _clustered(
-    access: KubernetesAccess, metrics: Observer, policies: Callable[[], PolicySet], now: Callable[[], datetime]
+    access: KubernetesAccess, metrics: SnapshotSource, policies: Callable[[], PolicySet], now: Callable[[], datetime]
 ) -> ClusteredObserver:
     return ClusteredObserver(metrics, ClusterReader(access, policies, now).read)
 
@@ -102,7 +102,7 @@ def _clustered(
 @contextmanager
 def world_of(
     access: KubernetesAccess | None,
-    metrics: Observer,
+    metrics: SnapshotSource,
     policies: Callable[[], PolicySet],
     now: Callable[[], datetime],
     lease: str,

@@ -16,8 +16,8 @@ _SCALERS = ("horizontalpodautoscalers", "scaledobjects")
 class SnapshotSource(Protocol):
     """Gives what the metrics show."""
 
-    def observe(self) -> Snapshot:
-        """Take one snapshot."""
+    def observe(self, view: ClusterView | None = None) -> Snapshot:
+        """Take one snapshot, knowing what Kubernetes says of the pods."""
         ...
 
 
@@ -38,7 +38,8 @@ class ClusteredObserver:
 
     def observe(self) -> Snapshot:
         """Take one frozen snapshot."""
-        snapshot, view = self.metrics.observe(), self.read()
+        view = self.read()
+        snapshot = self.metrics.observe(view)
         self._tell(view)
         models = tuple(
             replace(model, pools=tuple(merged(pool, view, self._looked_at) for pool in model.pools))

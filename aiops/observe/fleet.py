@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from aiops.model.cluster import ClusterView
 from aiops.model.refs import ModelRef
 from aiops.observe.engines import Answers, Engine, Place, Timeline, Window, last_scrapes, read_engines
-from aiops.observe.identity import Naming, Pod
+from aiops.observe.identity import Naming, Pod, workload_of
 from aiops.observe.pools import ClusterState, read_cluster_state
 from aiops.observe.prometheus import Series
 from aiops.observe.queries import Now
@@ -40,8 +41,14 @@ class Fleet:
     cluster: ClusterState
 
 
-def read_fleet(answers: Answers, timelines: Mapping[Place, Timeline], naming: Naming, window: Window) -> Fleet:
-    """Sort one look's answers by model."""
+def read_fleet(
+    answers: Answers,
+    timelines: Mapping[Place, Timeline],
+    naming: Naming,
+    window: Window,
+    view: ClusterView | None = None,
+) -> Fleet:
+    """Sort one look's answers by model; ``view`` is what Kubernetes says of the pods, where it is asked."""
     cluster = read_cluster_state(answers.now)
     found = read_engines(answers, timelines, naming, window)
     scraped_s = last_scrapes(answers.now[Now.LOAD], naming)
@@ -49,10 +56,13 @@ def read_fleet(answers: Answers, timelines: Mapping[Place, Timeline], naming: Na
     lost, removed = _missing(answers, naming, found, cluster)
     for ref, pod in set(found) - {(engine.ref, engine.pod) for engine in live}:
         lost[ref].append(Lost(pod, _last_seen(scraped_s.get((ref, pod)), window)))
+    for ref, gone in lost.items():
+        removed[ref] += [one.pod for one in gone if serves_no_more(one.pod, view)]
+        lost[ref] = [one for one in gone if not serves_no_more(one.pod, view)]
     return Fleet(
         window=window,
         engines=_sorted_by_ref(live),
-        lost={ref: tuple(sorted(gone, key=lambda one: one.pod)) for ref, gone in lost.items()},
+        lost={ref: tuple(sorted(gone, key=lambda one: one.pod)) for ref, gone in lost.items() if gone},
         removed={ref: tuple(sorted(pods)) for ref, pods in removed.items()},
         names=_names(answers.now[Now.NAMES], naming),
         clusters=_clusters(answers.now[Now.GAUGES], naming),
@@ -81,6 +91,20 @@ def _missing(
         else:
             lost[ref].append(Lost(pod, "answers without its metrics" if any(states) else "does not answer its scrapes"))
     return lost, removed
+
+
+def serves_no_more(pod: Pod, view: ClusterView | None) -> bool:
+    """Whether Kubernetes says so of a pod of a target: it leaves, is not ready, or is there no more.
+
+    Of what it could not tell, and of pods of others, it says nothing.
+    """
+    if view is None or view.problem:
+        return False
+    targets = [target for target in view.targets if target.pool.namespace == pod.namespace]
+    known = next((one for target in targets for one in target.pods if one.name == pod.name), None)
+    if known is not None:
+        return known.deleting_since is not None or known.ready_at is None
+    return any(workload_of(pod.name) == target.pool.name for target in targets if target.pods)
 
 
 def _last_seen(scraped_s: float | None, window: Window) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 
+from aiops.model.cluster import ClusterView
 from aiops.model.demand import TokenDemand
 from aiops.model.policy import PolicySet, PoolSpec, ScalingPolicy
 from aiops.model.refs import ModelRef, PoolRef, Role
@@ -42,8 +43,12 @@ class PrometheusObserver:
     now: Callable[[], datetime]
     window: timedelta = timedelta(minutes=1)
 
-    def observe(self) -> Snapshot:
-        """Take one frozen snapshot. A Prometheus that cannot be believed gives a blind one, never an error."""
+    def observe(self, view: ClusterView | None = None) -> Snapshot:
+        """Take one frozen snapshot. A Prometheus that cannot be believed gives a blind one, never an error.
+
+        ``view`` is what Kubernetes says of the same pods, where it is asked: an engine that went as it should is none
+        that was lost.
+        """
         at, policies = self.now(), self.policies().policies
         naming = Naming(policy.ref for policy in policies)
         matchers, deadline = self.client.access.matchers, self.client.deadline()
@@ -62,7 +67,7 @@ class PrometheusObserver:
             return Snapshot(
                 at, tuple(_unseen(policy, str(error)) for policy in policies), blind=str(error), queries=count
             )
-        fleet = read_fleet(answers, timelines, naming, Window(at.timestamp(), float(length_s), pace_s))
+        fleet = read_fleet(answers, timelines, naming, Window(at.timestamp(), float(length_s), pace_s), view)
         histograms, gateways = EngineHistograms(answers, naming), Gateways(answers)
         managed = {policy.ref for policy in policies}
         return Snapshot(

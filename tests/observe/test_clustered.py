@@ -88,7 +88,7 @@ def test_without_the_cluster_nobody_knows_how_many_are_asked_for(view: ClusterVi
 
 def test_starts_that_end_while_the_cluster_is_not_seen_are_told_after() -> None:
     class Metrics:
-        def observe(self) -> Snapshot:
+        def observe(self, view: ClusterView | None = None) -> Snapshot:
             return Snapshot(AT, (ModelSnapshot(ModelRef("llm", "m"), (COUNTED,)),))
 
     early = replace(VIEW, at=AT - timedelta(minutes=5), targets=())
