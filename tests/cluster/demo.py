@@ -1,7 +1,8 @@
-"""A day in a quarter of an hour on a real control plane, with aiops in mode act, recorded: ``make cluster-demo``.
+"""A day in twenty minutes on a real control plane, with aiops in mode act, recorded: ``make cluster-demo``.
 
-A chat model and a model with prefill and decode apart see the same morning. At noon the nodes are one chat replica
-short; in the evening the chat model is rolled out while replicas leave. Log and picture go into docs/.
+A chat model and a model with prefill and decode apart see the same morning. The nodes have no place for every chat
+replica that is ordered at noon; in the evening the chat model is rolled out while replicas leave. Log and picture go
+into docs/.
 """
 
 import argparse
@@ -31,14 +32,15 @@ from tests.simulate.factories import shipped_profiles
 
 DOCS = Path(__file__).parents[2] / "docs"
 SETTINGS = Settings(
-    replicas=2, nodes=1, night_req_per_s=4.0, peak_req_per_s=50.0, night_s=160.0, ramp_s=360.0, noon_s=120.0, most=12
+    replicas=3, nodes=1, night_req_per_s=4.0, peak_req_per_s=66.0, night_s=160.0, ramp_s=420.0, noon_s=120.0, most=16
 )
+_MORE_GPUS = 3  # on a second node: eleven chat replicas find a place
 _OTHER_NODES = "NVIDIA-H200"  # the second model has nodes of its own
-_ROLLOUT_AFTER = 0.5  # of the evening
-_NIGHT_S = 120.0  # how long the last night is watched
+_ROLLOUT_AFTER = 0.6  # of the evening
+_NIGHT_S = 240.0  # how long the last night is watched
 
 
-def prefill_decode(settings: Settings, share: float = 0.13) -> Workload:
+def prefill_decode(settings: Settings, share: float = 0.1) -> Workload:
     """A model of 70 billion parameters on replicas of four GPUs, one deployment a role, with a share of the load."""
     name, profile = "rag-70b", "llama-70b-h100-tp4"
     least_s, most_s = settings.cold_start_s
@@ -95,7 +97,8 @@ def run(file: Path, settings: Settings = SETTINGS) -> Ran:
         tempfile.TemporaryDirectory(prefix="aiops-demo-") as folder,
         live_cluster(Path(folder), settings, prefill_decode(settings)) as cluster,
     ):
-        cluster.place.add_nodes(4, product=_OTHER_NODES)
+        cluster.place.add_nodes(1, gpus=_MORE_GPUS)
+        cluster.place.add_nodes(5, product=_OTHER_NODES)
         wait_for(lambda: _all_ready(cluster), "everything serves", 180.0)
         with autopilot(cluster) as aiops, recorder(cluster.place, cluster.prometheus.url, file, cluster.live) as taking:
             taking.listen_to(aiops.page)
@@ -173,7 +176,7 @@ def main() -> None:
     report = Report(ran.recording, ran.needed, SETTINGS, ran.greatest_lag_s, ran.unanswered)
     (given.docs / "images").mkdir(parents=True, exist_ok=True)
     about = f"aiops in mode act on a real control plane, {datetime.now(UTC):%Y-%m-%d}; docs/cluster-demo.md"
-    svg = picture_of(ran.recording, "A day in a quarter of an hour", about, {SETTINGS.deployment: ran.needed})
+    svg = picture_of(ran.recording, "A day in twenty minutes", about, {SETTINGS.deployment: ran.needed})
     (given.docs / "images" / "cluster-demo.svg").write_text(svg)
     (given.docs / "cluster-demo.md").write_text(report.markdown())
     sys.stdout.write(json.dumps(report.figures(), indent=2) + "\n")
