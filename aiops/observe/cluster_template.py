@@ -1,5 +1,6 @@
 """What the manifest of a target says of its replicas and its engines."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,12 +46,10 @@ def read_template(pool: PoolRef, item: Json) -> Template:
     template = spec["template"] if workers is None else workers.get("leaderTemplate") or workers["workerTemplate"]
     pods = template["spec"]
     containers = pods.get("containers") or ()
-    applied = (metadata.get("annotations") or {}).get(_APPLIED, "")
     return Template(
         pool=pool,
         replicas_owners=tuple(_replicas_owners(metadata)),
-        # The annotation is the file, as JSON.
-        replicas_applied='"replicas":' in applied.replace(" ", ""),
+        replicas_applied=_replicas_applied((metadata.get("annotations") or {}).get(_APPLIED, "")),
         grace_s=float(pods.get("terminationGracePeriodSeconds", 30)),
         images=tuple(str(one.get("image", "")) for one in containers),
         flags=_flags(containers),
@@ -63,6 +62,14 @@ def _replicas_owners(metadata: Json) -> Iterable[ReplicasOwner]:
     for entry in metadata.get("managedFields") or ():
         if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}):
             yield ReplicasOwner(entry["manager"], entry.get("operation", ""), entry.get("subresource", ""))
+
+
+def _replicas_applied(text: str) -> bool:
+    """Whether the file that was applied last, which kubectl keeps as JSON, says how many replicas there shall be."""
+    try:
+        return "replicas" in json.loads(text)["spec"]
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _flags(containers: Iterable[Json]) -> Mapping[str, str]:

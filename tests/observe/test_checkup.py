@@ -37,6 +37,8 @@ def history(now_s: int) -> str:
     for name in ("vllm:num_requests_running", "vllm:num_requests_waiting"):
         lines.append(f"# TYPE {name} gauge")
         lines += [f"{name}{_labels(place)} 2 {at_s}" for place, moments in scraped.items() for at_s in moments]
+    lines.append("# TYPE vllm:num_preemptions counter")
+    lines += [f"vllm:num_preemptions_total{_labels('halves')} 2 {at_s}" for at_s in scraped["gone"]]
     lines.append("# TYPE vllm:e2e_request_latency_seconds histogram")
     for at_s in scraped["halves"]:
         count = (at_s - scraped["halves"].start) // 3
@@ -200,6 +202,16 @@ def test_a_metric_that_is_not_there_is_told_apart_from_one_that_is_zero(url: str
     assert ["has no series vllm:num_preemptions_total; engines have it since 0.8.5" in text for text in missing] == [
         True
     ]
+
+
+def test_a_metric_that_went_away_is_told_with_the_time_since_when(url: str) -> None:
+    found = look(url, "halves")
+    (text,) = [text for text in told(found, Topic.SIGNAL, Verdict.WARNING) if "num_preemptions_total" in text]
+    (report,) = [one for one in found.signals if one.signal == "vllm:num_preemptions_total"]
+
+    assert report.last_seen is not None
+    assert (found.at - report.last_seen).total_seconds() == pytest.approx(GONE_S, abs=400)
+    assert f"last seen {report.last_seen:%Y-%m-%d %H:%M:%S} UTC, 2h" in text
 
 
 def test_sources_beside_the_engines_are_told_by_what_switches_them_on(url: str) -> None:

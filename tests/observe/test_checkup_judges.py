@@ -1,79 +1,20 @@
-"""What is said of facts that need a cluster, or clocks that differ: facts in tables, no server."""
+"""What is said of targets, their pods and their profiles: facts in tables, no server."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from aiops.model.checkup import Finding, Topic, Verdict
-from aiops.model.cluster import ClusterView, Override, PodView, TargetView
+from aiops.model.checkup import Topic, Verdict
+from aiops.model.cluster import ClusterView, Override, PodView
 from aiops.model.fleet_policy import FleetSpec, Writes
-from aiops.model.policy import PolicySet, Variant
 from aiops.model.profile import CapacityProfile
-from aiops.model.refs import ModelRef, PoolRef, Role
+from aiops.model.refs import Role
 from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, ReplicaSample, Snapshot
 from aiops.observe.checkup import judge
-from aiops.observe.checkup.facts import ClusterFacts, Facts, MetricFacts
-from aiops.observe.checkup.rights import dangerous_rights, needed_rights
-from aiops.observe.cluster_kinds import DEPLOYMENTS, SCALED_OBJECTS, STATEFUL_SETS, Kinds
-from aiops.observe.cluster_template import ReplicasOwner, Template, read_template
-from aiops.observe.kubernetes import Resource
-from tests.observe.world import policy
-
-AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-CHAT = PoolRef("llm", "Deployment", "chat")
-REF = ModelRef("llm", "m")
-
-
-def target(**known: Any) -> TargetView:
-    return TargetView(CHAT, replicas=2, resource_version="1", **known)
-
-
-def facts(
-    *,
-    mode: object = "act",
-    profile: CapacityProfile | None = None,
-    cluster: ClusterFacts | None = None,
-    view: ClusterView | None = None,
-    template: Template | None = None,
-    **metrics: Any,
-) -> Facts:
-    """One policy with one Deployment, and what is known of it."""
-    policies = PolicySet((policy("llm", mode=mode),), {"v": Variant("v", profile=profile)})
-    seen = view or ClusterView(AT, targets=(target(),))
-    known = cluster or ClusterFacts(seen, templates=(template or Template(CHAT),))
-    return Facts(AT, policies, Snapshot(AT), MetricFacts(**metrics), known, timedelta(minutes=1))
-
-
-def on(topic: Topic, known: Facts) -> list[Finding]:
-    return [one for one in judge(known).findings if one.topic is topic]
-
-
-@pytest.mark.parametrize(
-    ("prometheus_s", "server_s", "wanted"),
-    [
-        pytest.param(0.2, -0.8, [Verdict.FINE], id="all show the same"),
-        pytest.param(8.0, 0.0, [Verdict.WARNING], id="Prometheus is some seconds ahead"),
-        pytest.param(-45.0, 0.0, [Verdict.WRONG], id="samples look too old to be believed"),
-        pytest.param(0.0, 90.0, [Verdict.WRONG], id="the API server is ahead"),
-        pytest.param(40.0, 41.0, [Verdict.WRONG, Verdict.WRONG], id="it is this machine that is behind"),
-        pytest.param(None, None, [], id="nobody tells the time"),
-    ],
-)
-def test_clocks_are_compared(prometheus_s: float | None, server_s: float | None, wanted: list[Verdict]) -> None:
-    cluster = ClusterFacts(ClusterView(AT), ahead_s=server_s)
-
-    found = on(Topic.CLOCK, facts(cluster=cluster, ahead_s=prometheus_s))
-
-    assert [one.verdict for one in found] == wanted
-
-
-def test_a_clock_that_is_off_is_told_with_its_side() -> None:
-    (ahead, behind) = on(Topic.CLOCK, facts(cluster=ClusterFacts(ClusterView(AT), ahead_s=-5.0), ahead_s=31.0))
-
-    assert (ahead.about, "31 s ahead of this machine's" in ahead.says) == ("Prometheus", True)
-    assert (behind.about, "5 s behind this machine's" in behind.says) == ("API server", True)
+from aiops.observe.checkup.facts import ClusterFacts
+from aiops.observe.cluster_template import ReplicasOwner, Template
+from tests.observe.checkup_facts import AT, CHAT, REF, facts, on, target
 
 
 @pytest.mark.parametrize(
@@ -260,15 +201,6 @@ def test_a_manifest_that_may_not_be_read_is_not_called_fine() -> None:
     assert on(Topic.GIT, unread) == on(Topic.GRACE, unread) == []
 
 
-def test_the_right_to_scale_everything_is_told_of_a_service_account_alone() -> None:
-    (deployments, *_) = dangerous_rights("system:serviceaccount:aiops:aiops")
-    excess = ClusterFacts(ClusterView(AT), asked_as="system:serviceaccount:aiops:aiops", excess=(deployments,))
-    told = [one.says for one in on(Topic.RIGHTS, facts(cluster=excess)) if one.verdict is Verdict.WARNING]
-
-    assert told == ["may set the replicas of every Deployment in the cluster, and could bring all to zero"]
-    assert dangerous_rights("kubernetes-admin") == ()
-
-
 def test_a_lost_api_server_is_one_finding() -> None:
     known = facts(view=ClusterView(AT, problem="https://one cannot be reached"))
 
@@ -278,89 +210,7 @@ def test_a_lost_api_server_is_one_finding() -> None:
     assert on(Topic.RIGHTS, known) == on(Topic.TARGET, known) == []
 
 
-ALL = Kinds((DEPLOYMENTS, STATEFUL_SETS, SCALED_OBJECTS, Resource("x.io", "v1", "rays", "Ray", has_scale=True)))
+def test_a_target_that_may_not_be_read_is_wrong() -> None:
+    (found,) = on(Topic.TARGET, facts(view=ClusterView(AT, forbidden=("may not list deployments",))))
 
-
-def rights(mode: object, kind: str = "Deployment", *, victims: bool = False, kinds: Kinds = ALL) -> dict[str, bool]:
-    pools = [{"name": "all", "target": {"kind": kind, "name": "chat"}, "variant": "v"}]
-    policies = PolicySet((policy("llm", pools=pools, mode=mode),), {"v": Variant("v")})
-    return {
-        f"{one.verb} {'/'.join(filter(None, (one.resource.plural, one.subresource)))} {one.namespace}": one.needed
-        for one in needed_rights(policies, kinds, ("aiops", "aiops"), victims=victims)
-    }
-
-
-def test_looking_needs_to_list_and_nothing_more() -> None:
-    found = rights("emit")
-
-    assert {name.split()[0] for name in found} == {"list", "get"}
-    assert [name for name, needed in found.items() if needed] == [
-        "list deployments llm",
-        "list replicasets llm",
-        "list pods llm",
-    ]
-    assert not found["list nodes None"]
-
-
-def test_acting_needs_scale_the_lease_and_sight_of_other_scalers() -> None:
-    more = {name for name, needed in rights("act").items() if needed} - {
-        n for n, needed in rights("emit").items() if needed
-    }
-
-    assert more == {
-        "list horizontalpodautoscalers llm",
-        "list scaledobjects llm",
-        "get deployments/scale llm",
-        "update deployments/scale llm",
-        "create leases aiops",
-        "get leases aiops",
-        "update leases aiops",
-    }
-
-
-@pytest.mark.parametrize(
-    ("mode", "victims", "asked"),
-    [
-        pytest.param("act", True, True, id="it may remove, and shall choose"),
-        pytest.param("act", False, False, id="it shall not choose"),
-        pytest.param({"act": "up"}, True, False, id="it never removes"),
-    ],
-)
-def test_choosing_who_leaves_needs_to_patch_pods(mode: object, victims: bool, asked: bool) -> None:
-    assert ("patch pods llm" in rights(mode, victims=victims)) is asked
-
-
-def test_another_kind_needs_its_scale_and_a_kind_that_is_not_there_needs_nothing() -> None:
-    assert {"list rays llm", "get rays/scale llm", "update rays/scale llm"} <= rights("act", "Ray").keys()
-    assert not any("leaderworkersets" in name for name in rights("act", "LeaderWorkerSet"))
-    assert "list scaledobjects llm" not in rights("act", kinds=Kinds((DEPLOYMENTS,)))
-
-
-@pytest.mark.parametrize(
-    ("container", "wanted"),
-    [
-        pytest.param({"args": ["--max-num-seqs=64"]}, {"max-num-seqs": "64"}, id="a value after an equals sign"),
-        pytest.param(
-            {"args": ["--max_num_seqs", "64"]}, {"max-num-seqs": "64"}, id="underscores, and a word of its own"
-        ),
-        pytest.param({"args": ["--enforce-eager", "--seed", "1"]}, {"enforce-eager": "", "seed": "1"}, id="no value"),
-        pytest.param(
-            {"command": ["sh", "-c", "vllm serve m --tensor-parallel-size 4"]},
-            {"tensor-parallel-size": "4"},
-            id="a line of a shell",
-        ),
-    ],
-)
-def test_flags_are_read_as_people_write_them(container: dict[str, Any], wanted: dict[str, str]) -> None:
-    item = {"metadata": {}, "spec": {"template": {"spec": {"containers": [container]}}}}
-
-    assert read_template(CHAT, item).flags == wanted
-
-
-def test_a_group_is_told_by_its_leader() -> None:
-    leader = {"spec": {"containers": [{"image": "vllm/vllm-openai:v0.30.0"}], "terminationGracePeriodSeconds": 7}}
-    workers = {"leaderTemplate": leader, "workerTemplate": {"spec": {"containers": []}}}
-
-    read = read_template(CHAT, {"metadata": {}, "spec": {"leaderWorkerTemplate": workers}})
-
-    assert (read.grace_s, read.images) == (7.0, ("vllm/vllm-openai:v0.30.0",))
+    assert (found.verdict, "for want of rights" in found.says) == (Verdict.WRONG, True)

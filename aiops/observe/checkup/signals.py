@@ -90,6 +90,10 @@ def _report(metric: Metric, about: str, seen: Mapping[str, SeriesSeen]) -> Signa
 
 def _of_model(policy: ScalingPolicy, facts: Facts, reports: list[SignalReport]) -> Iterator[Finding]:
     model, about = facts.snapshot.model(policy.ref), str(policy.ref)
+    if model.blind and _at_zero(policy, facts):
+        says = "no replica is asked for, and metrics alone cannot tell that from blindness: it is held at zero"
+        yield Finding(Topic.SIGNAL, Verdict.WARNING, about, says, "scrape kube-state-metrics, which tells them apart")
+        return
     if model.blind:
         last_seen = facts.metrics.last_seen.get((RUNNING.name, policy.ref))
         yield Finding(Topic.SIGNAL, Verdict.WRONG, about, f"cannot be seen: {model.blind}{_ago(last_seen, facts.at)}")
@@ -104,6 +108,14 @@ def _of_model(policy: ScalingPolicy, facts: Facts, reports: list[SignalReport]) 
     idle = sum(one.state is SignalState.ZERO for one in usable)
     zero = f", {idle} of them at zero" if idle else ""
     yield Finding(Topic.SIGNAL, Verdict.FINE, about, f"{len(usable)} of {len(reports)} metrics answer{zero}")
+
+
+def _at_zero(policy: ScalingPolicy, facts: Facts) -> bool:
+    """Whether the cluster says that nobody asks for any replica of a model."""
+    if facts.cluster is None or facts.snapshot.blind:
+        return False
+    targets = [facts.cluster.target(policy.pool_ref(pool)) for pool in policy.spec.pools]
+    return all(target is not None and target.replicas == 0 for target in targets)
 
 
 def _half_seen(health: SignalHealth) -> bool:
