@@ -128,7 +128,10 @@ def _ranks(panel: Panel) -> Json:
     """The latest value of each series as a bar."""
     return {
         "type": "bargauge",
-        "fieldConfig": {"defaults": {"min": panel.minimum or 0, "max": panel.maximum, "noValue": "no data"}},
+        "fieldConfig": {
+            "defaults": {"min": panel.minimum or 0, "max": panel.maximum, "noValue": "no data"},
+            "overrides": [],
+        },
         "options": {
             "displayMode": "basic",
             "orientation": "horizontal",

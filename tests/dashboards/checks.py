@@ -108,10 +108,10 @@ def _of_queries(dashboard: Json, known: Mapping[str, Series]) -> Iterator[str]:
             continue
         yield from (f"{place}: {complaint}" for complaint in query_complaints(expr, known))
     for panel in panels(dashboard):
-        yield from (f"{panel['title']}: {complaint}" for complaint in _of_panel(panel, known))
+        yield from (f"{panel['title']}: {complaint}" for complaint in panel_complaints(panel, known))
 
 
-def _of_panel(panel: Json, known: Mapping[str, Series]) -> Iterator[str]:
+def panel_complaints(panel: Json, known: Mapping[str, Series]) -> Iterator[str]:
     """What is wrong with how a panel shows what its queries give: legends and units."""
     for target in panel["targets"]:
         try:

@@ -1,6 +1,7 @@
 """The checks themselves: each finds what it is there for, in a query and in a dashboard that was spoilt on purpose."""
 
 import json
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -9,8 +10,9 @@ import promql_parser as promql
 import pytest
 
 from dashboards.generate import generated
-from tests.dashboards.checks import complaints, panels, query_complaints
+from tests.dashboards.checks import complaints, expressions, panel_complaints, panels, query_complaints
 from tests.dashboards.known import known, units_in
+from tests.dashboards.promql import names
 from tests.dashboards.units import shown_as, unit_of
 
 FILES = {path.stem: json.loads(text) for path, text in generated().items()}
@@ -138,3 +140,50 @@ def _with_panel(title: str, change: Callable[[dict[str, Any]], object]) -> dict[
 )
 def test_the_rules_find_what_is_broken(spoilt, complaint):
     assert any(complaint in found for found in complaints(spoilt, KNOWN)), complaints(spoilt, KNOWN)
+
+
+# The same for every panel and every query: whatever is broken, wherever, is found.
+
+
+@pytest.mark.parametrize("uid", FILES)
+def test_no_panel_may_show_another_unit_than_its_queries_measure(uid):
+    missed = []
+    for panel in panels(FILES[uid]):
+        for unit in {"ms", "bytes", "percent", "celsius", "s", "suffix: tok/s"} - {_unit(panel)}:
+            spoilt = deepcopy(panel)
+            spoilt["fieldConfig"]["defaults"]["unit"] = unit
+            for override in spoilt["fieldConfig"]["overrides"]:
+                override["properties"] = [one for one in override["properties"] if one["id"] != "unit"]
+            if not list(panel_complaints(spoilt, KNOWN)):
+                missed.append((panel["title"], unit))
+    assert missed == []
+
+
+def _unit(panel):
+    unit: str = panel["fieldConfig"]["defaults"]["unit"]
+    return unit
+
+
+@pytest.mark.parametrize("uid", FILES)
+def test_no_metric_may_be_renamed_and_no_label_lost(uid):
+    spoilt = [
+        (title, name, re.sub(rf"(?<![\w:]){re.escape(name)}(?![\w:])", f"{name}s", expr))
+        for title, expr in expressions(FILES[uid])
+        for name in names(expr)
+    ]
+    spoilt += [
+        (title, label, re.sub(rf"([{{,]){label}([=!])", rf"\1{label}s\2", expr))
+        for title, expr in expressions(FILES[uid])
+        for label in re.findall(r"[{,](\w+)[=!]", expr)
+    ]
+    assert [(title, what) for title, what, expr in spoilt if not list(query_complaints(expr, KNOWN))] == []
+    assert len(spoilt) > 20
+
+
+@pytest.mark.parametrize("uid", FILES)
+def test_no_quantile_may_lose_its_buckets(uid):
+    found = [(title, expr) for title, expr in expressions(FILES[uid]) if "histogram_quantile" in expr]
+    for title, expr in found:
+        without = re.sub(r"by \(le(, )?", "by (", expr)
+        assert any("le" in one for one in query_complaints(without, KNOWN)), title
+    assert found or uid in ("aiops-balance", "aiops-pd")
