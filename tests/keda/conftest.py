@@ -2,9 +2,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.conftest import built, place, plane, prometheus, testbed
+from tests.cluster.build import PROMETHEUS
+from tests.cluster.conftest import built, place, plane, testbed
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.place import own_place
+from tests.cluster.scrape import PodPrometheus, pod_prometheus
 from tests.keda.build import KEDA
+from tests.keda.emitting import aiops_job
 from tests.keda.real_keda import Keda, keda
 
 # The cluster's fixtures serve here too.
@@ -20,3 +24,13 @@ def running_keda(
     """The real KEDA in the control plane of this worker."""
     with keda(tmp_path_factory.mktemp("keda"), built(KEDA, pytestconfig), plane) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def prometheus(
+    plane: ControlPlane, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PodPrometheus]:
+    """A real Prometheus that scrapes pods every second, and every aiops as well."""
+    folder, program = tmp_path_factory.mktemp("prometheus"), built(PROMETHEUS, pytestconfig)
+    with own_place(plane, "monitoring") as place, pod_prometheus(folder, program, place, jobs=[aiops_job(plane)]) as it:
+        yield it
