@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo cluster test test-keda check bench clean lock generate parts
+.PHONY: demo cluster test test-keda keda-demo check bench clean lock generate parts
 .DELETE_ON_ERROR:
 
 .venv: requirements.lock pyproject.toml
@@ -31,6 +31,9 @@ test: .venv parts  ## every test but those with KEDA
 
 test-keda: .venv parts  ## the tests with the real KEDA (built first: 13 minutes the first time)
 	$(BIN)/pytest -q tests/keda
+
+keda-demo: .venv  ## aiops beside llm-d's KEDA configuration under one load: half an hour, recorded and drawn into OUT
+	$(BIN)/python -m tests.keda.demo --out $(or $(OUT),build/keda) $(ARGS)
 
 parts:  ## the system parts that the tests need (installed on Debian as root, else named)
 	@bash tests/install_parts.sh
