@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo cluster test test-keda keda-demo check bench clean lock generate parts
+.PHONY: demo cluster cluster-demo test test-keda keda-demo check bench clean lock generate parts
 .DELETE_ON_ERROR:
 
 .venv: requirements.lock pyproject.toml
@@ -13,6 +13,9 @@ BIN := .venv/bin
 
 demo: .venv  ## the simulated factory, the loop and the page
 	$(BIN)/aiops demo $(ARGS)
+
+cluster-demo: .venv  ## a recorded day on such a cluster: docs/cluster-demo.md and its picture, in 25 minutes
+	$(BIN)/python -m tests.cluster.demo $(ARGS)
 
 cluster: .venv  ## a real Kubernetes with a living factory on its pods and aiops on it, until Ctrl-C (builds it first)
 	$(BIN)/python -m tests.cluster.live $(ARGS)
