@@ -314,7 +314,8 @@ TROUBLE = Row(
             states={1: ("firing", "red")},
             queries=(
                 Query(
-                    f'max by (alertname, severity, model_name) (ALERTS{{{PLACE},alertstate="firing",team="aiops"}})',
+                    "max by (alertname, severity, model_name) "
+                    f'(ALERTS{{{PLACE},alertstate="firing",team="aiops",severity!="none"}})',
                     "{{alertname}} {{model_name}} ({{severity}})",
                 ),
             ),

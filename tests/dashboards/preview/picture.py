@@ -61,13 +61,14 @@ def _pixels(tab: Tab) -> NDArray[np.uint8]:
 
 
 def indexed_png(pixels: NDArray[np.uint8]) -> bytes:
-    """A PNG with the colours of the fullest of 4,096 bins; what is in no such bin becomes the nearest of them."""
+    """A PNG with the means of the fullest bins of colours; what is in no such bin becomes the nearest of them."""
     high, wide, _ = pixels.shape
     flat = pixels.reshape(-1, 3).astype(int)
-    bins = (flat[:, 0] >> 4 << 8) | (flat[:, 1] >> 4 << 4) | flat[:, 2] >> 4
-    counts = np.bincount(bins, minlength=4096)
-    sums = np.stack([np.bincount(bins, flat[:, channel], 4096) for channel in range(3)], axis=1)
-    means = sums / np.maximum(counts, 1)[:, None]
+    coarse = flat >> 2
+    _, bins, counts = np.unique(
+        coarse[:, 0] << 12 | coarse[:, 1] << 6 | coarse[:, 2], return_inverse=True, return_counts=True
+    )
+    means = np.stack([np.bincount(bins, flat[:, channel]) for channel in range(3)], axis=1) / counts[:, None]
     palette = means[np.argsort(counts)[::-1][:_COLORS]].round()
     nearest = ((means[:, None, :] - palette[None, :, :]) ** 2).sum(axis=2).argmin(axis=1).astype(np.uint8)
     indices = nearest[bins].reshape(high, wide)
