@@ -269,13 +269,10 @@ class _View:
             here = self._kept(memory) or 0
             return Hold(Reason.WRITES_OFF, here, here)
         hold = hold_of(seen.target if seen else None, memory, self.policy.spec.mode, self.now_s)
-        if cooling_down(memory.refusals, memory.refused_at_s, self.now_s):
-            here = self._current(pool) or 0
-            return (
-                hold
-                if hold is not None and hold.clip(here) == hold.most == here
-                else Hold(Reason.COOLDOWN_AFTER_FAILURE, here, here)
-            )
+        here = self._current(pool) or 0
+        moves = hold is None or not hold.fixes(here)
+        if moves and cooling_down(memory.refusals, memory.refused_at_s, self.now_s):
+            return Hold(Reason.COOLDOWN_AFTER_FAILURE, here, here)
         return hold
 
     def _unschedulable(self, pool: PoolSpec) -> bool:

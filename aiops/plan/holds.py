@@ -28,6 +28,10 @@ class Hold:
             replicas = min(replicas, self.most)
         return replicas if self.least is None else max(replicas, self.least)
 
+    def fixes(self, replicas: int) -> bool:
+        """Whether it lets no other number through."""
+        return self.least == self.most == replicas
+
 
 def hold_of(target: TargetView | None, memory: PoolMemory, mode: Mode, now_s: float) -> Hold | None:
     """Find the strongest hold on a pool whose target was read; None where nothing holds it.

@@ -1,7 +1,7 @@
 """A load for more replicas than the nodes have room for: told, followed by no further orders, and taken back."""
 
 import json
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import yaml
 from aiops.simulate.spec import FactorySpec
 from tests.act.granted import grant
 from tests.cluster.controller import RIGHTS, controller
-from tests.cluster.live import factory_on_pods
+from tests.cluster.live import Live, factory_on_pods
 from tests.cluster.manifests import Server
 from tests.cluster.place import Place
 from tests.cluster.scrape import PodPrometheus
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 MODEL, POOL, PROFILE = "chat", "chat-8b", "llama-8b-h100-tp1"
 GPUS = 3
-# A minute and a half for about six replicas, then for one.
+# A minute and a half for more replicas than there is room for, then for one.
 WINDOWS = [{"at": "0s", "requestsPerS": 30.0}, {"at": "90s", "requestsPerS": 3.0}]
 
 
@@ -43,10 +43,17 @@ def policy(place: Place) -> str:
 
 
 @pytest.fixture
-def crowded(place: Place) -> Iterator[Place]:
-    """One node with three GPUs, and a load for more."""
+def crowded(place: Place) -> Place:
+    """One node with three GPUs, and one replica."""
     place.add_nodes(1, gpus=GPUS)
     grant(place, *RIGHTS)
+    place.apply(Server(name=POOL, model=MODEL, cold_start_s=2, grace_s=600).deployment())
+    place.wait_for_ready(1)
+    return place
+
+
+def load(place: Place) -> AbstractContextManager[Live]:
+    """A load that begins with the block."""
     spec = FactorySpec.model_validate(
         {
             "model": MODEL,
@@ -59,10 +66,7 @@ def crowded(place: Place) -> Iterator[Place]:
             },
         }
     )
-    place.apply(Server(name=POOL, model=MODEL, cold_start_s=2, grace_s=600).deployment())
-    place.wait_for_ready(1)
-    with factory_on_pods(place, [spec], shipped_profiles()):
-        yield place
+    return factory_on_pods(place, [spec], shipped_profiles())
 
 
 def asked(place: Place) -> int:
@@ -80,7 +84,7 @@ def unplaced(page: str) -> tuple[int, str]:
 def test_what_finds_no_node_is_told_and_taken_back_when_the_load_ends(
     crowded: Place, prometheus: PodPrometheus, tmp_path: Path
 ) -> None:
-    with controller(crowded, prometheus.url, tmp_path, policy(crowded)) as aiops:
+    with controller(crowded, prometheus.url, tmp_path, policy(crowded)) as aiops, load(crowded):
         wait_for(lambda: asked(crowded) > GPUS, "more are ordered than there is room for", 120.0)
         wait_for(lambda: "unschedulable" in reasons_of(aiops.page), "it is told", 120.0)
         told = unplaced(aiops.page)

@@ -13,11 +13,15 @@ from aiops.act.scale import ScaleActuator
 from aiops.act.victims import VictimActuator
 from aiops.model.cluster import ClusterView
 from aiops.model.decision import Decision, Outcome, Victim
-from aiops.model.refs import PoolRef
+from aiops.model.refs import PoolRef, Role
+from aiops.model.snapshot import PoolSnapshot, ReplicaSample
+from aiops.plan.victims import victims_of
 from tests.act.granted import decided, grant, settle, writes
+from tests.cluster.manifests import Server
 from tests.cluster.place import Place
 from tests.cluster.reading import new_reader
 from tests.cluster.test_deletion_cost import by_hand, leads, patched, serve, shown
+from tests.parts import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -215,3 +219,23 @@ def test_a_look_that_saw_nothing_takes_nothing_back(place: Place) -> None:
     acting.settle(ClusterView(later, problem="the API server does not answer"))
 
     assert shown(place) == {names[0]: "-1", names[1]: None}
+
+
+def test_an_order_that_does_not_serve_yet_is_taken_back_before_an_idle_replica(place: Place) -> None:
+    place.add_nodes(gpus=2)
+    place.apply(Server(name="decode", replicas=2).deployment())
+    names = {pod.metadata.name for pod in place.wait_for_ready(2)}
+    acting = Acting(place, grant(place, "observe", "act", "deletion-cost"))
+    place.apps.patch_namespaced_deployment_scale("decode", place.namespace, {"spec": {"replicas": 3}})
+    wait_for(lambda: any(pod.pending_reason for target in acting.look().targets for pod in target.pods), "one waits")
+    (target,) = acting.look().targets
+    engines = tuple(ReplicaSample(name, running=0.0, waiting=0.0) for name in names)
+    seen = PoolSnapshot(pool_of(place), Role.BOTH, "h100", 3, replicas=engines, target=target)
+
+    victims = victims_of(seen, 2, None)
+    outcome = acting.victims.apply(replace(decided(pool_of(place), 3, 2), victims=victims))
+    wait_for(lambda: len(place.pods()) == 2, "one leaves")
+
+    assert outcome.applied, outcome.error
+    assert [victim.starting for victim in victims] == [True]
+    assert {pod.metadata.name for pod in place.pods()} == names

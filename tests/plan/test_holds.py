@@ -117,3 +117,25 @@ def test_replicas_that_find_no_node_are_told(ordered: timedelta, scheduled: bool
     decision = only(decide(seen, learn_snapshot(State(), seen, policy_set), policy_set))
 
     assert (Reason.UNSCHEDULABLE in decision.reasons) == told
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "desired"),
+    [
+        pytest.param({}, Reason.COOLDOWN_AFTER_FAILURE, 4, id="demand asks in vain"),
+        pytest.param({"override": Override(6, None)}, Reason.COOLDOWN_AFTER_FAILURE, 4, id="a person's number, too"),
+        pytest.param({"override": Override(None, None)}, Reason.PAUSED, 4, id="a pause would not have moved it"),
+        pytest.param({"rollout": "1 of 4"}, Reason.COOLDOWN_AFTER_FAILURE, 4, id="a rollout would have let it grow"),
+    ],
+)
+def test_a_target_whose_writes_were_refused_is_left_alone(
+    said: dict[str, object], reason: Reason, desired: int
+) -> None:
+    ref = snapshot(START, {"both": 4}, None).models[0].pools[0].pool
+    seen = (Mark(START.timestamp() - 86400.0, 4),)
+    refused = PoolMemory(ref, currents=seen, refusals=3, refused_at_s=START.timestamp() - 59)
+    over = replace(refused, refused_at_s=START.timestamp() - 61)
+    left_alone, tried = (decided(HEAVY, memory=memory, **said) for memory in (refused, over))
+
+    assert (left_alone.desired, reason in left_alone.reasons) == (desired, True)
+    assert Reason.COOLDOWN_AFTER_FAILURE not in tried.reasons
