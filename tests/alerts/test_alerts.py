@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from aiops.cli.main import app
+from aiops.model.detection import DetectionKind
 from tests import parts
 from tests.alerts.rules import ALERT_RULES, ALERTS, RECORDINGS, RULE_FILES
 from tests.dashboards.checks import query_complaints
@@ -130,3 +131,26 @@ def test_a_page_leads_to_pages_that_there_are(name):
 
 def test_no_page_is_left_over():
     assert {page.stem for page in (ALERTS / "runbook").glob("*.md")} == set(RULES)
+
+
+# Kinds of trouble for which there is no detector yet, and the alerts that tell of them from what others export.
+WITHOUT_DETECTOR = {
+    "slow_start": ("TokenFactoryStartSlow",),
+    "stuck_start": ("TokenFactoryStartStuck", "TokenFactoryPodUnschedulable", "TokenFactoryScaleUpStuck"),
+    "slow_replica": ("TokenFactoryReplicaSlow", "GPUThermalThrottling", "GPUXidCritical"),
+    "pd_imbalance": ("TokenFactoryPDImbalanced", "TokenFactoryPDTransferSlow", "TokenFactoryPDTransferFailing"),
+    "demand_shift": ("TokenFactoryDemandShift",),
+    "waste": ("GPUIdleWaste", "TokenFactoryEnergyWaste"),
+}
+
+
+@pytest.mark.parametrize("kind", DetectionKind)
+def test_every_kind_of_finding_is_told_of(kind):
+    assert [name for name in RULES if f'kind="{kind}"' in RULES[name]["expr"]]
+
+
+@pytest.mark.parametrize("kind", WITHOUT_DETECTOR)
+def test_a_kind_without_a_detector_is_told_of_by_what_others_export(kind):
+    assert kind not in set(DetectionKind), "it has a detector now: let the alert stand on its finding"
+    assert set(WITHOUT_DETECTOR[kind]) <= set(RULES)
+    assert all("aiops_detection_active{kind=" not in RULES[name]["expr"] for name in WITHOUT_DETECTOR[kind][:1])
