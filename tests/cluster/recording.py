@@ -65,6 +65,11 @@ class Sample(Event):
     kv_usage_ratio: float | None = None
     """Of the fullest replica."""
 
+    @property
+    def paid(self) -> int:
+        """The replicas that cost: those that serve, start or leave."""
+        return self.ready + self.starting - self.unplaced + self.leaving
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Event):
@@ -171,7 +176,7 @@ class Recording:
     def replica_seconds(self, pool: str) -> float:
         """What the replicas cost: those that serve, start or leave, times the seconds that they did."""
         samples = self.of(Sample, pool)
-        return sum((a.ready + a.starting - a.unplaced + a.leaving) * (b.t_s - a.t_s) for a, b in pairwise(samples))
+        return sum(a.paid * (b.t_s - a.t_s) for a, b in pairwise(samples))
 
     def victims(self, pool: str) -> list[PodSeen]:
         """The pods that were asked to leave while they served, as they were then."""

@@ -28,13 +28,22 @@ def picture_of(
     return drawing(title, about, panels, recording.end_s, _bands(recording))
 
 
-def picture_beside(runs: Mapping[str, Recording], title: str, about: str = "") -> str:
-    """Draw runs of the same load beside each other, at most four, each under its name; the pools of each added up."""
+def picture_beside(
+    runs: Mapping[str, Recording], title: str, about: str = "", needed: Sequence[tuple[float, float]] = ()
+) -> str:
+    """Draw runs of the same load beside each other, at most three, each under its name; the pools of each added up.
+
+    ``needed`` is what the load needed, from each time on; who waited at a gateway is counted too.
+    """
     named = list(runs.items())
     end_s = max(run.end_s for run in runs.values())
+    serving = [sampled(run, run.pools, "ready", name) for name, run in named]
+    if needed:
+        serving.append(_steps("needed", [*needed, (end_s, needed[-1][1])]))
     panels = [
-        Panel("replicas ready", [sampled(run, run.pools, "ready", name) for name, run in named]),
-        Panel("requests waiting", [sampled(run, run.pools, "waiting", name) for name, run in named]),
+        Panel("replicas that serve", serving),
+        Panel("replicas that are paid for", [sampled(run, run.pools, "paid", name) for name, run in named]),
+        Panel("most requests waiting at once", [_waited(run, name) for name, run in named]),
         Panel(
             "time to first token by arrival, p95, s (log)",
             [first_tokens(run, "ttft_p95_s", name) for name, run in named],
@@ -59,6 +68,11 @@ def sampled(recording: Recording, pools: Sequence[str], field: str, name: str) -
             at_s = round(sample.t_s)
             sums[at_s] = sums.get(at_s, 0.0) + (np.nan if value is None else value)
     return _steps(name, sorted(sums.items()))
+
+
+def _waited(recording: Recording, name: str) -> Line:
+    served = recording.of(Served)
+    return _steps(name, [(one.t_s, float(one.waited)) for one in served])
 
 
 def first_tokens(recording: Recording, level: str, name: str, model: str | None = None) -> Line:

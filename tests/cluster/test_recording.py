@@ -117,8 +117,8 @@ def test_victims_are_those_that_served() -> None:
             id="one run",
         ),
         pytest.param(
-            lambda run: picture_beside({"aiops": run, "others": run}, "two runs"),
-            {"two runs", "aiops", "others", "requests waiting"},
+            lambda run: picture_beside({"aiops": run, "others": run}, "two runs", needed=[(0.0, 1.0)]),
+            {"two runs", "aiops", "others", "most requests waiting at once", "needed"},
             id="two runs",
         ),
     ],

@@ -1,4 +1,4 @@
-"""What recordings of the same load come to beside each other: figures, a table, and one picture."""
+"""What recordings of the same load come to beside each other: figures, and a table of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,7 @@ from math import ceil
 
 import numpy as np
 
-from aiops.simulate.panels import Line, Panel, drawing
 from tests.cluster.recording import Recording, ReplicasSet, Sample, Served
-from tests.cluster.run_picture import first_tokens, sampled
 
 Steps = Sequence[tuple[float, int]]
 """Numbers, each from its time on."""
@@ -108,35 +106,3 @@ def table(runs: Mapping[str, Figures]) -> str:
 
 def _seconds(value: float) -> str:
     return "never" if np.isinf(value) else f"{value:+.0f} s"
-
-
-def picture(runs: Mapping[str, Recording], need: Steps, title: str, about: str) -> str:
-    """Draw the replicas of all runs, with what the load needed, and who waited and how long the first token took."""
-    end_s = max(run.end_s for run in runs.values())
-    wanted = [(at_s, float(replicas)) for at_s, replicas in need if at_s < end_s]
-    wanted = [*wanted, (end_s, wanted[-1][1])]
-    least = Line("needed", *(np.array(column, dtype=float) for column in zip(*wanted, strict=True)), steps=True)
-    panels = [
-        Panel("replicas serving", [*(sampled(run, run.pools, "ready", name) for name, run in runs.items()), least]),
-        Panel("replicas paid for", [_paid(run, name) for name, run in runs.items()]),
-        Panel("most requests waiting at once, gateway and engines", [_waited(run, name) for name, run in runs.items()]),
-        Panel(
-            "time to first token by arrival, p95, s (log)",
-            [first_tokens(run, "ttft_p95_s", name) for name, run in runs.items()],
-            logarithmic=True,
-        ),
-    ]
-    return drawing(title, about, panels, end_s)
-
-
-def _paid(run: Recording, name: str) -> Line:
-    samples = run.of(Sample)
-    paid = [float(one.ready + one.starting - one.unplaced + one.leaving) for one in samples]
-    return Line(name, np.array([one.t_s for one in samples]), np.array(paid), steps=True)
-
-
-def _waited(run: Recording, name: str) -> Line:
-    served = run.of(Served)
-    return Line(
-        name, np.array([one.t_s for one in served]), np.array([float(one.waited) for one in served]), steps=True
-    )

@@ -26,6 +26,7 @@ from tests.cluster.live import Live, Settings, factory_on_pods
 from tests.cluster.place import Place, new_place
 from tests.cluster.recorder import recorder
 from tests.cluster.recording import Recording, read_recording
+from tests.cluster.run_picture import picture_beside
 from tests.cluster.scrape import PodPrometheus, pod_prometheus
 from tests.keda import comparison, llm_d
 from tests.keda.build import KEDA
@@ -151,7 +152,8 @@ def report(folder: Path, settings: Settings) -> str:
     found = {name: comparison.figures(run, need) for name, run in runs.items()}
     about = f"{settings.night_req_per_s:g} to {settings.peak_req_per_s:g} requests/s; replicas start in "
     about += f"{settings.cold_start_s[0]:g} to {settings.cold_start_s[1]:g} s; all through KEDA and its HPA, every 15 s"
-    picture = comparison.picture(runs, need, "aiops through KEDA beside llm-d's KEDA configuration", about)
+    wanted = [(at_s, float(replicas)) for at_s, replicas in need]
+    picture = picture_beside(runs, "aiops through KEDA beside llm-d's KEDA configuration", about, wanted)
     (folder / "keda.svg").write_text(picture)
     (folder / "keda.json").write_text(json.dumps({name: asdict(one) for name, one in found.items()}, indent=2) + "\n")
     return comparison.table(found)

@@ -4,7 +4,8 @@ import pytest
 
 from tests.cluster.live import Settings
 from tests.cluster.recording import Recording, ReplicasSet, Sample, Served
-from tests.keda.comparison import figures, needed, picture, table
+from tests.cluster.run_picture import picture_beside
+from tests.keda.comparison import figures, needed, table
 from tests.keda.demo import LANES, day_s
 from tests.keda.demo import needed as needed_by_day
 
@@ -70,10 +71,9 @@ def test_the_day_of_the_demo_rises_to_what_seven_replicas_serve_and_falls_again(
 def test_every_run_has_its_column_and_its_line() -> None:
     runs = {lane.name: recording((0.0, 1), (15.0, 2)) for lane in LANES}
     shown = table({name: figures(run, NEED) for name, run in runs.items()})
-    drawn = picture(runs, NEED, "title", "about")
+    drawn = picture_beside(runs, "title", "about", [(at_s, float(replicas)) for at_s, replicas in NEED])
 
     assert shown.splitlines()[0] == "|  | aiops | llm-d 16 | llm-d 50 |"
     assert {line.count("|") for line in shown.splitlines()} == {len(LANES) + 2}
     assert "never" in shown
-    for name in runs:
-        assert drawn.count(f">{name}<") == 4
+    assert {name: drawn.count(f">{name}<") for name in (*runs, "needed")} == {**dict.fromkeys(runs, 4), "needed": 1}
