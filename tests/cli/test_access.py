@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.factory import aiops
-from tests.cluster.build import MissingPart
 from tests.cluster.certificates import authority, signed
 from tests.observe.scenarios import POD_B
 from tests.observe.world import engine_page, exporter, serving, target
-from tests.parts import prometheus, wait_for
+from tests.parts import prometheus, require, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -54,11 +53,9 @@ class Guarded:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
-    try:
-        ca = authority(folder, "ca")
-        server = signed(folder, "prometheus", ca, alternative_names=["IP:127.0.0.1"])
-    except MissingPart as missing:
-        pytest.skip(str(missing))
+    require("openssl", "openssl")
+    ca = authority(folder, "ca")
+    server = signed(folder, "prometheus", ca, alternative_names=["IP:127.0.0.1"])
     web = {
         "tls_server_config": {"cert_file": str(server.certificate), "key_file": str(server.key)},
         "basic_auth_users": {USER: HASHED},

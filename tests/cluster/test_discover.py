@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kubernetes import client
 
 from aiops.model.policy import PolicySet
 from aiops.observe.policies import read_policies
@@ -52,9 +51,9 @@ def found(
             autoscaler("theirs", "StatefulSet", "ranker"),
             router(),
         )
-        stated = pair(1, 2, model="rag", namespace=place.namespace, workload=workload(2))
+        stated = pair(1, 2, model=MODEL, namespace=place.namespace, workload=workload(2))
         for one in stated["pools"]:  # type: ignore[attr-defined]  # it is a list
-            one["profile"] = "llama-70b-h100-tp4"
+            one |= {"name": f"rag-{one['role']}", "profile": "llama-70b-h100-tp4"}
         spec = FactorySpec.model_validate(stated)
         with factory_on_pods(place, [spec], shipped_profiles()):
             place.wait_for_ready(4)
@@ -94,7 +93,7 @@ def discovered(place: Place, prometheus: PodPrometheus, path: Path) -> str:
 def test_every_model_that_serves_has_a_policy_that_only_watches(found: tuple[Place, str, PolicySet]) -> None:
     place, _, policies = found
 
-    assert {policy.ref.model for policy in policies.policies} == {"rag", "ranker", "huge"}
+    assert {policy.ref.model for policy in policies.policies} == {MODEL, "ranker", "huge"}
     assert {policy.ref.namespace for policy in policies.policies} == {place.namespace}
     assert {policy.spec.mode for policy in policies.policies} == {"observe"}
 
@@ -102,8 +101,8 @@ def test_every_model_that_serves_has_a_policy_that_only_watches(found: tuple[Pla
 def test_prefill_and_decode_are_one_policy_with_the_replicas_and_gpus_that_they_have(
     found: tuple[Place, str, PolicySet],
 ) -> None:
-    _, text, policies = found
-    (rag,) = [policy for policy in policies.policies if policy.ref.model == "rag"]
+    _, _, policies = found
+    (rag,) = [policy for policy in policies.policies if policy.ref.model == MODEL]
 
     assert [(pool.role, str(pool.target.kind), pool.target.name, pool.min, pool.max) for pool in rag.spec.pools] == [
         ("prefill", "Deployment", "rag-prefill", 1, 4),
@@ -112,7 +111,9 @@ def test_prefill_and_decode_are_one_policy_with_the_replicas_and_gpus_that_they_
     prefill, decode = (policies.variants[pool.variant] for pool in rag.spec.pools)
     assert (prefill.name, decode.name) == ("h100-tp4", "h100-spot")
     assert (prefill.accelerator, prefill.gpus) == (decode.accelerator, decode.gpus) == (H100, 4)
-    assert "no profile that ships is of rag" in text
+    assert prefill.profile is not None
+    assert (prefill.profile.model, prefill.profile.tensor_parallel) == (MODEL, 4), "the engines are what it is of"
+    assert decode.profile == prefill.profile
 
 
 def test_other_kinds_are_found_by_their_labels_and_their_parts_are_no_targets(
@@ -162,21 +163,21 @@ def test_without_the_right_to_list_the_missing_rule_is_named(
     assert 'apiGroups: ["apps"], resources: [deployments], verbs: [list]' in json.loads(done.stdout)["error"]
 
 
-def test_the_shipped_profile_of_the_model_is_named_where_the_engines_are_the_same(
+def test_doctor_finds_nothing_wrong_with_what_was_written_for_engines_that_serve(
     found: tuple[Place, str, PolicySet], prometheus: PodPrometheus, tmp_path: Path
 ) -> None:
-    place, _, _ = found
-    named = place.apps.read_namespaced_deployment("rag-decode", place.namespace)
-    assert named.spec.template.spec.node_selector == {"nvidia.com/gpu.product": H100}
-    server = Server(name="llama", model="llama", gpus=4, replicas=0)
-    deployment = server.deployment()
-    deployment["spec"]["template"]["spec"]["containers"][0]["args"] = ["--served-model-name", MODEL]
-    client.AppsV1Api(place.plane.admin).create_namespaced_deployment(place.namespace, deployment)
+    place, text, _ = found
+    # The others have no engines, and no profile.
+    documents = text.split("\n---\n")
+    (rag,) = [one for one in documents if f"model: {MODEL}\n" in one]
+    (tmp_path / "found.yaml").write_text("\n---\n".join([rag, documents[-1]]))
+    kubeconfig = place.plane.kubeconfig(ACCOUNT, place.namespace)
 
-    discovered(place, prometheus, tmp_path / "found.yaml")
-    policies = read_policies([tmp_path / "found.yaml"])
-    (llama,) = [policy for policy in policies.policies if policy.ref.model == MODEL]
+    done = aiops(
+        *("doctor", "--policy", str(tmp_path / "found.yaml"), "--window", "10s", "--json"),
+        *("--prometheus", prometheus.url, "--kubeconfig", str(kubeconfig)),
+    )
+    findings = json.loads(done.stdout)["findings"]
 
-    profile = policies.variants[llama.spec.pools[0].variant].profile
-    assert profile is not None
-    assert (profile.model, profile.tensor_parallel) == (MODEL, 4)
+    assert (done.returncode, [one for one in findings if one["verdict"] == "wrong"]) == (0, [])
+    assert {one["verdict"] for one in findings if one["topic"] == "profile"} == {"fine"}

@@ -1,11 +1,16 @@
 """What doctor says of a real cluster: each trouble provoked, asked with the token of a ServiceAccount."""
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from aiops.model.policy import PolicySet
+from aiops.observe.checkup.ask_cluster import ask_cluster
+from aiops.observe.kubernetes import connect
 from aiops.simulate.spec import FactorySpec
 from tests.act.granted import ACCOUNT, allow, grant
 from tests.cli.factory import aiops
@@ -248,6 +253,19 @@ def test_a_profile_of_other_engines_is_told(served: Place, prometheus: PodPromet
     ((verdict, text),) = of(findings, "profile")
     assert (code, verdict) == (0, "warning")
     assert "and the profile says 432992" in text
+
+
+def test_a_clock_of_ours_that_is_ahead_of_the_api_servers_is_noticed(
+    served: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = connect(served.plane.kubeconfig(ACCOUNT, served.namespace))
+    present = time.time
+    monkeypatch.setattr(time, "time", lambda: present() + 60)
+
+    found = ask_cluster(access, PolicySet(), "aiops", datetime.now(UTC))
+    access.close()
+
+    assert found.ahead_s == pytest.approx(-60.0, abs=2.0)
 
 
 def test_an_api_server_that_is_gone_is_told_beside_what_prometheus_says(

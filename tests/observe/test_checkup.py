@@ -1,5 +1,6 @@
 """What a checkup finds through a real Prometheus: each trouble in a namespace of its own."""
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -77,6 +78,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             target(served.port, "bare", namespace="bare", **pod_b),
             target(served.port, "bare", namespace="half", **pod_b),
             target(served.port, "dead", namespace="half", **pod_c),
+            target(served.port, "bare", namespace="twice", cluster="a", **pod_b),
+            target(served.port, "bare", namespace="twice", cluster="b", **pod_b),
             target(served.port, "dead", namespace="dead", **pod_b),
             target(served.port, "dead", namespace="sane", pod="router-0"),
             target(served.port, "aiops", namespace="monitoring", pod="aiops-0"),
@@ -168,6 +171,7 @@ def test_own_labels_that_were_overwritten_are_no_more_than_doubtful_where_nobody
         pytest.param("nowhere", {}, "has model_name 'm' in the namespace bare", id="another namespace"),
         pytest.param("nowhere", {"model": "x"}, "no series has model_name 'x'", id="a model that nobody serves"),
         pytest.param("dead", {}, "do not answer their scrapes (up is 0)", id="no target of the model answers"),
+        pytest.param("twice", {}, 'give a matcher such as cluster="a"', id="two clusters that would be added up"),
         pytest.param("gone", {}, "UTC, 2h", id="engines that are gone, and since when"),
     ],
 )
@@ -234,6 +238,16 @@ def test_the_slowest_requests_of_an_hour_are_known(url: str) -> None:
 
     assert facts.slowest_s[one.ref] == pytest.approx(240.0, abs=20.0)
     assert facts.ahead_s == pytest.approx(0.0, abs=2.0)
+
+
+def test_a_clock_of_ours_that_is_behind_is_noticed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    present = time.time
+    monkeypatch.setattr(time, "time", lambda: present() - 120)
+
+    (found,) = [one for one in look(url, "sane", model="tiny/llama").findings if one.topic is Topic.CLOCK]
+
+    assert (found.verdict, found.about) == (Verdict.WRONG, "Prometheus")
+    assert "120 s ahead of this machine's" in found.says
 
 
 def test_an_objective_is_held_against_the_bounds_that_the_engines_expose(url: str) -> None:
