@@ -14,11 +14,11 @@ BIN := .venv/bin
 demo: .venv  ## the simulated factory, the loop and the page
 	$(BIN)/aiops demo $(ARGS)
 
-cluster-demo: .venv  ## a recorded day on such a cluster: docs/cluster-demo.md and its picture, in 25 minutes
-	$(BIN)/python -m tests.cluster.demo $(ARGS)
-
 cluster: .venv  ## a real Kubernetes with a living factory on its pods and aiops on it, until Ctrl-C (builds it first)
 	$(BIN)/python -m tests.cluster.live $(ARGS)
+
+cluster-demo: .venv  ## a recorded day on such a cluster: docs/cluster-demo.md and its picture, in 25 minutes
+	$(BIN)/python -m tests.cluster.demo $(ARGS)
 
 check: .venv  ## format, lint, types, floors, generated files, rules, quick tests
 	$(BIN)/ruff format --check .

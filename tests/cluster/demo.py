@@ -36,8 +36,8 @@ SETTINGS = Settings(
 )
 _MORE_GPUS = 3  # on a second node: eleven chat replicas find a place
 _OTHER_NODES = "NVIDIA-H200"  # the second model has nodes of its own
-_ROLLOUT_AFTER = 0.6  # of the evening
-_NIGHT_S = 240.0  # how long the last night is watched
+_ROLLOUT_AFTER = 0.95  # of the evening
+_NIGHT_S = 300.0  # how long the last night is watched
 
 
 def prefill_decode(settings: Settings, share: float = 0.1) -> Workload:

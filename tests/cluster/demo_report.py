@@ -22,14 +22,6 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """A replica that left, beside those of its pool that stayed: its deletion cost and the requests it still had."""
-
-    victim: PodSeen
-    least_of_others: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """A recorded day, with what the chat model needed over time."""
 
@@ -47,21 +39,6 @@ class Report:
         for count in range(self.settings.replicas + 1, int(highest) + 1):
             needed_s = next(at_s for at_s, wanted in self.needed if wanted >= count)
             yield Step(count, needed_s, next((one.t_s for one in samples if one.ready >= count), None))
-
-    def left(self, pool: str) -> Iterator[Left]:
-        """Who was asked to leave outside of a rollout, and the fewest requests on any replica that stayed."""
-        running: dict[str, float] = {}
-        ready: set[str] = set()
-        for event in self.recording.of(PodSeen, pool):
-            if event.running is not None:
-                running[event.pod] = event.running
-            if event.state == "ready":
-                ready.add(event.pod)
-            elif event.state in ("leaving", "gone"):
-                if event.state == "leaving" and event.pod in ready:
-                    others = [running[pod] for pod in ready - {event.pod} if pod in running]
-                    yield Left(event, min(others, default=None))
-                ready.discard(event.pod)
 
     def figures(self) -> dict[str, Any]:
         """The run in numbers."""
@@ -140,14 +117,15 @@ class Report:
     def _leavers(self) -> Iterator[str]:
         yield "## Who left"
         yield ""
+        yield "Those without a cost were replaced by the rollout, which asks nobody."
+        yield ""
         yield "| after | pod | deletion cost | requests it had | fewest on another |"
         yield "|---|---|---|---|---|"
         for pool in self.recording.pools:
-            for left in self.left(pool):
-                one = left.victim
+            for one in self.recording.victims(pool):
                 yield (
                     f"| {one.t_s:.0f} s | {one.pod} | {_known(one.deletion_cost)} | {_known(one.running)} | "
-                    f"{_known(left.least_of_others)} |"
+                    f"{_known(one.fewest_elsewhere)} |"
                 )
 
     def _log(self) -> Iterator[str]:

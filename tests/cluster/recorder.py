@@ -141,13 +141,21 @@ class Recorder:
             self._pods.pop(view.name, None)
         else:
             self._pods[view.name] = seen
-        running = self._gauges.get("running", {}).get(view.name)
+        running = self._gauges.get("running", {})
+        others = [name for name, pod in self._pods.items() if (pod.pool, pod.state) == (pool, "ready")]
+        fewest = min((running[name] for name in others if name in running), default=None)
         self.write(
             PodSeen(
-                t_s=self.now_s, pool=pool, pod=view.name, state=state, reason=seen.reason, deletion_cost=seen.cost,
-                running=running,
+                t_s=self.now_s,
+                pool=pool,
+                pod=view.name,
+                state=state,
+                reason=seen.reason,
+                deletion_cost=seen.cost,
+                running=running.get(view.name),
+                fewest_elsewhere=fewest if state == "leaving" else None,
             )
-        )  # fmt: skip
+        )
 
     def _ask(self) -> None:
         due_s = time.monotonic()

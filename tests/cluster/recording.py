@@ -35,7 +35,8 @@ class ReplicasSet(Event):
 class PodSeen(Event):
     """A pod that became something else: ordered, unplaced, ready, unready, leaving, gone.
 
-    ``reason`` says why it is unplaced; ``deletion_cost`` and what was ``running`` on it are the last seen.
+    ``reason`` says why it is unplaced; ``deletion_cost`` and what was ``running`` on it are the last seen. Of one that
+    leaves, ``fewest_elsewhere`` is the least that was running on another one of its pool that was ready.
     """
 
     kind = "pod"
@@ -45,6 +46,7 @@ class PodSeen(Event):
     reason: str = ""
     deletion_cost: int | None = None
     running: float | None = None
+    fewest_elsewhere: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ def picture_of(
     for pool in recording.pools:
         lines = [asked(recording, pool, "ordered"), sampled(recording, [pool], "ready", "ready")]
         if needed and pool in needed:
-            lines.append(_steps("needed", [*needed[pool], (recording.end_s, np.nan)]))
+            lines.append(_steps("needed", [*needed[pool], (recording.end_s, needed[pool][-1][1])]))
         panels.append(Panel(f"replicas of {pool}", lines))
     panels.append(Panel("requests waiting", [sampled(recording, recording.pools, "waiting", "waiting")]))
     for model in dict.fromkeys(served.model for served in recording.of(Served)):
@@ -61,12 +61,10 @@ def asked(recording: Recording, pool: str, name: str) -> Line:
 
 def sampled(recording: Recording, pools: Sequence[str], field: str, name: str) -> Line:
     """A field of the samples, added up over pools; a gap where one of them was not counted."""
+    seconds = [{round(sample.t_s): getattr(sample, field) for sample in recording.of(Sample, pool)} for pool in pools]
     sums: dict[float, float] = {}
-    for pool in pools:
-        for sample in recording.of(Sample, pool):
-            value = getattr(sample, field)
-            at_s = round(sample.t_s)
-            sums[at_s] = sums.get(at_s, 0.0) + (np.nan if value is None else value)
+    for at_s, value in (point for counted in seconds for point in counted.items()):
+        sums[at_s] = sums.get(at_s, 0.0) + (np.nan if value is None else value)
     return _steps(name, sorted(sums.items()))
 
 

@@ -1,5 +1,7 @@
 """What the page of the recorded day says, on a day that is written down here."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.cluster.demo import SETTINGS, prefill_decode
@@ -29,7 +31,7 @@ DAY: list[Event] = [
     ready(50.0, 4),
     *(pod(50.0, name, "ready", running) for name, running in (("a", 9.0), ("b", 2.0), ("c", 5.0), ("d", 7.0))),
     ReplicasSet(t_s=90.0, pool=POOL, replicas=3, generation=3, by="aiops"),
-    pod(90.1, "b", "leaving", 2.0, -1),
+    replace(pod(90.1, "b", "leaving", 2.0, -1), fewest_elsewhere=5.0),
     ready(100.0, 3),
 ]
 
