@@ -37,7 +37,7 @@ def budget(slo: str) -> str:
 def counted(selector: str, by: str, window: str) -> str:
     """Count a counter's events, the first of a series included: ``increase`` alone misses the one that makes it."""
     grown = f"sum by ({by}) (increase({selector}[{window}])) > 0"
-    return f"({grown}) or (sum by ({by}) ({selector}) unless sum by ({by}) ({selector} offset {window}))"
+    return f"({grown}) or (sum by ({by}) ({selector}) > 0 unless sum by ({by}) ({selector} offset {window}))"
 
 
 def _began(direction: str) -> str:

@@ -1,7 +1,7 @@
 """What engines need not compute again, and what it takes until a new replica serves."""
 
-from dashboards._selectors import ANNOTATIONS, ENGINE, FLEET_VARIABLES, MODEL, PLACE, POOL, counted, mean
-from dashboards._values import Dashboard, Line, Panel, Query, Row
+from dashboards._selectors import ANNOTATIONS, BY_MODEL, ENGINE, FLEET_VARIABLES, MODEL, PLACE, POOL, counted, mean
+from dashboards._values import Dashboard, Panel, Query, Row
 
 NO_ROUTER = "no llm-d router is scraped"
 NO_STATE = "kube-state-metrics is not scraped"
@@ -14,13 +14,14 @@ def hit_ratio(hits: str, queries: str, by: str) -> str:
 
 
 def of_age(condition: str) -> str:
-    """The hit ratio of the replicas whose age fulfils a condition."""
-    by, born = "cluster, namespace, pod", f"time() - kube_pod_created{{{PLACE}}} {condition}"
+    """The hit ratio of the replicas whose age fulfils a condition, by model."""
+    born = f"time() - kube_pod_created{{{PLACE}}} {condition}"
     hits, queries = (
-        f"sum(sum by ({by}) (rate(vllm:prefix_cache_{what}_total{{{ENGINE}}}{_RATE})) and on ({by}) ({born}))"
+        f"(sum by ({BY_MODEL}, pod) (rate(vllm:prefix_cache_{what}_total{{{ENGINE}}}{_RATE})) "
+        f"and on (cluster, namespace, pod) ({born}))"
         for what in ("hits", "queries")
     )
-    return f"{hits} / ({queries} > 0)"
+    return hit_ratio(hits, queries, "model_name")
 
 
 def lately(began: str, ended: str) -> str:
@@ -83,8 +84,10 @@ CACHE = Row(
             unit="percentunit",
             minimum=0,
             maximum=1,
-            queries=(Query(of_age("< 1800"), "young"), Query(of_age(">= 1800"), "settled")),
-            lines=(Line("young", color="orange"), Line("settled", color="blue", width=2)),
+            queries=(
+                Query(of_age("< 1800"), "{{model_name}} young"),
+                Query(of_age(">= 1800"), "{{model_name}} settled"),
+            ),
             may_be_empty="no replica is younger than half an hour, or none is older",
         ),
         Panel(

@@ -13,7 +13,7 @@ _STEPS = {
     "hertz": ((1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1, "Hz")),
     "short": ((1e9, "Bil"), (1e6, "Mil"), (1e3, "K"), (1, "")),
 }
-_AFTER = {"reqps": "req/s", "cps": "c/s", "none": ""}
+_AFTER = {"reqps": "req/s", "cps": "c/s", "none": "", "m": "min"}
 
 
 def written(value: float, unit: str, decimals: int | None = None) -> str:
