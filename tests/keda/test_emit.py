@@ -31,8 +31,8 @@ FAILURES = 3  # as aiops keda prints it
 SETTINGS = Settings(cold_start_s=(2.0, 4.0), grace_s=20)
 
 
-def policy(place: Place) -> str:
-    pool = {"name": POOL, "target": {"name": POOL}, "variant": "h100", "min": 1, "max": 24}
+def policy(place: Place, least: int = 1) -> str:
+    pool = {"name": POOL, "target": {"name": POOL}, "variant": "h100", "min": least, "max": 24}
     spec = {
         "model": SETTINGS.model,
         "mode": "emit",
@@ -130,6 +130,10 @@ def without_guard(made: Manifest) -> None:
     del made["spec"]["triggers"][0]["metadata"]["ignoreNullValues"]
 
 
+def with_a_fallback_to_none(made: Manifest) -> None:
+    made["spec"]["fallback"]["replicas"] = 0
+
+
 def without_tolerance(made: Manifest) -> None:
     for rules in made["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"].values():
         del rules["tolerance"]
@@ -203,3 +207,24 @@ def test_each_number_goes_through_as_it_is_and_of_two_processes_one_tells_it(
         assert it.replicas() == [2, 20, 21, 20, 21, 3]
         assert it.told() == "unseen 0, unasked []"
         assert it.value(f"max_over_time({told_by}[30m:1s])") == 1
+
+
+def test_a_pool_that_may_go_to_zero_does_not_because_nobody_tells_its_number(
+    place: Place, prometheus: PodPrometheus, tmp_path: Path
+) -> None:
+    with emitted(place, prometheus, tmp_path, SETTINGS) as it:
+        it.hold_at(3)
+        told = policy(place, least=0)
+        place.apply(*scaled_objects(told, tmp_path, prometheus))
+        with emitting(place, prometheus, tmp_path, told) as aiops:
+            it.wait_for(3)
+            aiops.program.stop(signal.SIGKILL)
+            it.stays()
+        assert it.replicas() == [2, 3]
+
+        # Whatever its behavior says, KEDA looks at this number first.
+        place.apply(*scaled_objects(told, tmp_path, prometheus, with_a_fallback_to_none))
+        with emitting(place, prometheus, tmp_path, told, port=PORTS[1]) as aiops:
+            wait_for(lambda: it.failures() == 0, "KEDA has a number again", timeout_s=120.0)
+            aiops.program.stop(signal.SIGKILL)
+            it.wait_for(0)
