@@ -1,7 +1,9 @@
 """Intervals from the forecaster's own trailing errors, corrected while they run.
 
 Split conformal prediction on a bounded memory of ratio residuals (log of actual ÷ forecast), with the share of misses
-steered to what was asked as in adaptive conformal inference (Gibbs and Candès 2021).
+steered to what was asked as in adaptive conformal inference (Gibbs and Candès 2021). Windows for which not
+even q90 is a tenth above the last value are steered apart: what rises there is missed however narrow they are, so they
+get as many misses as were asked for, and those that can cover a rise fewer.
 """
 
 from collections.abc import Sequence
@@ -25,8 +27,11 @@ _CAUTION = 1.25
 _FURTHEST = 20.0  # spreads; beyond, a residual says no more than that the regime is another
 _NORMAL = tuple(NormalDist().inv_cdf(level) for level in LEVELS)
 _RATE = 0.005
-_HIGH_MISSES = 0.085  # fewer than a tenth above q90: what rises hurts, and is what is missed
-_OVERLAPPING_HIGH_MISSES = 0.075  # far ahead misses come in rows, and steering answers late
+_HIGH_MISSES = 0.0775  # fewer than a tenth above q90: what rises hurts, and is what is missed
+_OVERLAPPING_HIGH_MISSES = 0.065  # far ahead misses come in rows, and steering answers late
+_CALM_MISSES = 0.1
+RISE_RATIO = 1.1
+"""A window of which q90 is below that many times the last value is calm: no rise is in sight."""
 _BIAS_PRIOR = 20.0
 _TIGHTEST, _LOOSEST = 3.0, 0.2
 
@@ -36,14 +41,17 @@ class Errors:
     """What is known of the errors at one window.
 
     ``residuals`` are log ratios, oldest first; ``low_ratio`` and ``high_ratio`` say by how much the tails below 0.5 and
-    above it are taken smaller (wider intervals) or larger than asked for; ``offsets`` are the resulting log ratios of
-    the quantiles at :data:`LEVELS`, empty while too few residuals are known.
+    above it are taken smaller (wider intervals) or larger than asked for, ``calm_ratio`` the same above 0.5 in calm
+    windows; ``offsets`` and ``calm_offsets`` are the resulting log ratios of the quantiles at
+    :data:`LEVELS`, empty while too few residuals are known.
     """
 
     residuals: tuple[float, ...] = ()
     low_ratio: float = 1.0
     high_ratio: float = 1.0
+    calm_ratio: float = 1.0
     offsets: tuple[float, ...] = ()
+    calm_offsets: tuple[float, ...] = ()
 
 
 def residual(actual: float, point: float, floor: float, spread: tuple[float, float] = PLAIN) -> float:
@@ -61,18 +69,36 @@ def residual(actual: float, point: float, floor: float, spread: tuple[float, flo
     return round(min(max(ratio / spread[ratio > 0.0], -_FURTHEST), _FURTHEST), 5)
 
 
-def learn(errors: Errors, new: float, below_low: bool, above_high: bool, apart_ratio: float) -> Errors:
+def is_calm(high: float, last: float) -> bool:
+    """Say whether a q90 has no rise in sight."""
+    return high < RISE_RATIO * last
+
+
+def learn(
+    errors: Errors, new: float, below_low: bool, above_high: bool, apart_ratio: float, calm: bool = False
+) -> Errors:
     """Take in one residual, and whether the actual was below the forecast's q10 or above its q90.
 
     ``apart_ratio`` is the time between residuals ÷ their horizon: closer ones overlap, and count as that much less.
+    ``calm`` says that no rise was in sight.
     """
     residuals = (*errors.residuals, new)[-MOST_RESIDUALS:]
     low = _steer(errors.low_ratio, below_low, LEVELS[LOW])
     alone = min(1.0, 3.0 * apart_ratio)
-    high = _steer(errors.high_ratio, above_high, alone * _HIGH_MISSES + (1.0 - alone) * _OVERLAPPING_HIGH_MISSES)
+    high, still = errors.high_ratio, errors.calm_ratio
+    if calm:
+        still = _steer(still, above_high, _CALM_MISSES)
+    else:
+        high = _steer(high, above_high, alone * _HIGH_MISSES + (1.0 - alone) * _OVERLAPPING_HIGH_MISSES)
     if len(residuals) < LEAST_RESIDUALS:
-        return Errors(residuals, low, high)
-    return Errors(residuals, low, high, _offsets(sorted(residuals), low, high, apart_ratio))
+        return Errors(residuals, low, high, still)
+    ordered = sorted(residuals)
+    middle = _at_rank(ordered, 0.5)
+    below = _up_to_the_median(ordered, middle, low, apart_ratio)
+    offsets = (*below, *_above(ordered, middle, high))
+    # Never wider than the others, or a calm window would not be one.
+    calm_offsets = offsets if still <= high else (*below, *_above(ordered, middle, still))
+    return Errors(residuals, low, high, still, offsets, calm_offsets)
 
 
 def quantiles(
@@ -118,19 +144,15 @@ def _steer(ratio: float, missed: bool, share: float) -> float:
     return min(max(ratio * exp(_RATE * (share - missed) / share), _LOOSEST), _TIGHTEST)
 
 
-def _offsets(ordered: Sequence[float], low_ratio: float, high_ratio: float, apart_ratio: float) -> tuple[float, ...]:
-    middle = _at_rank(ordered, 0.5)
+def _up_to_the_median(ordered: Sequence[float], middle: float, ratio: float, apart_ratio: float) -> list[float]:
     independent = len(ordered) * min(apart_ratio, 1.0)
-    found = []
-    for level in LEVELS:
-        if level == 0.5:
-            # A bias seen on five windows of six hours is mostly chance: 5 / (5 + 20) of it is believed.
-            found.append(middle * independent / (independent + _BIAS_PRIOR))
-        elif level < 0.5:
-            found.append(_tail(ordered, middle, min(level * low_ratio, 0.5), False))
-        else:
-            found.append(_tail(ordered, middle, min((1.0 - level) * high_ratio, 0.5), True))
-    return tuple(found)
+    # A bias seen on five windows of six hours is mostly chance: 5 / (5 + 20) of it is believed.
+    believed = middle * independent / (independent + _BIAS_PRIOR)
+    return [*[_tail(ordered, middle, min(level * ratio, 0.5), False) for level in LEVELS[:MIDDLE]], believed]
+
+
+def _above(ordered: Sequence[float], middle: float, ratio: float) -> list[float]:
+    return [_tail(ordered, middle, min((1.0 - level) * ratio, 0.5), True) for level in LEVELS[HIGH:]]
 
 
 def _tail(ordered: Sequence[float], middle: float, tail: float, upper: bool) -> float:

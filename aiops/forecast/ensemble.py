@@ -222,7 +222,10 @@ class Ensemble:
             offsets = conformal.expected_offsets() if spread else conformal.cold_offsets(book.last_bin * state.bin_s)
         down, up = spread or conformal.PLAIN
         unit = (standing.scatter_ratio * down, standing.scatter_ratio * up)
-        quantiles = conformal.quantiles(point, offsets, floor, sqrt(1.0 + late / book.last_bin), unit)
+        widening = sqrt(1.0 + late / book.last_bin)
+        quantiles = conformal.quantiles(point, offsets, floor, widening, unit)
+        if conformal.is_calm(quantiles[conformal.HIGH], state.last) and book.errors.calm_offsets:
+            quantiles = conformal.quantiles(point, book.errors.calm_offsets, floor, widening, unit)
         return Outlook(tuple(values), shares, joined, point, unit, standing.bias, standing.scatter_ratio, quantiles)
 
     def _ranked(self, book: WindowState, at_s: float, typical: float) -> WindowState:

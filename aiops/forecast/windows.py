@@ -160,6 +160,7 @@ def _taught(window: WindowState, actual: float, series: SeriesState) -> WindowSt
             below_low=_exceeds(origin.low, actual),
             above_high=_exceeds(actual, origin.high),
             apart_ratio=apart_ratio,
+            calm=conformal.is_calm(origin.high, origin.last),
         ),
         origins=window.origins[1:],
         judged_s=origin.at_s,

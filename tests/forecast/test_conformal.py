@@ -64,6 +64,21 @@ def test_misses_widen_and_hits_narrow() -> None:
     assert missed.offsets[conformal.HIGH] > hit.offsets[conformal.HIGH]
 
 
+def test_calm_windows_are_steered_apart_and_are_never_wider() -> None:
+    residuals = [0.001 * (i * 7 % MOST_RESIDUALS) for i in range(MOST_RESIDUALS)]
+    base = calmer = taught(residuals)
+    missed, hit = (conformal.learn(base, 0.05, False, above, 1.0, calm=True) for above in (True, False))
+    for residual in residuals:
+        calmer = conformal.learn(calmer, residual, False, False, 1.0, calm=True)
+
+    assert missed.calm_ratio < base.calm_ratio < hit.calm_ratio
+    assert missed.high_ratio == base.high_ratio == hit.high_ratio
+    assert calmer.calm_offsets[conformal.HIGH] < calmer.offsets[conformal.HIGH]
+    assert calmer.calm_offsets[: conformal.HIGH] == calmer.offsets[: conformal.HIGH]
+    assert all(each.calm_offsets[conformal.HIGH] <= each.offsets[conformal.HIGH] for each in (base, missed, hit))
+    assert [conformal.is_calm(high, 100.0) for high in (90.0, 109.0, 111.0)] == [True, True, False]
+
+
 def test_memory_is_bounded() -> None:
     assert len(taught([0.1] * (MOST_RESIDUALS + 50)).residuals) == MOST_RESIDUALS
 
