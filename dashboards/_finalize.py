@@ -61,7 +61,7 @@ def _variable(variable: Json) -> Json:
         kept["current"] = {}
     elif variable["type"] == "constant":
         kept = {key: kept[key] for key in ("hide", "name", "query", "type")}
-    return kept | {"skipUrlSync": False}
+    return kept | {"skipUrlSync": variable["type"] == "constant"}
 
 
 def _without_nulls(value: Any) -> Any:  # noqa: ANN401  # JSON has no narrower type
