@@ -56,6 +56,7 @@ class Gpus:
         self._factory = factory
         self._watts = watts or {}
         self._nodes: dict[str, list[_Gpu]] = {}
+        self._looked: tuple[object, ...] = ()
         self._look()
 
     def exposition(self, node: str) -> str:
@@ -64,6 +65,11 @@ class Gpus:
         return page(self._lines(node))
 
     def _look(self) -> None:
+        """Bring all GPUs up to the present; once, however many nodes are scraped at the same time."""
+        stamp = self._factory.now_s, tuple((pod.replica, pod.host, pod.replica.live) for pod in all_pods(self._factory))
+        if stamp == self._looked:
+            return
+        self._looked = stamp
         for model in self._factory.models:
             model.settle()
         now_s, known, self._nodes = self._factory.now_s, self._nodes, {}

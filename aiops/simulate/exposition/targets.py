@@ -37,9 +37,17 @@ class Targets:
     kube-state-metrics keeps its own (honorLabels), so its target brings none.
     """
 
-    def __init__(self, factory: Factory, watts: Mapping[str, float] | None = None) -> None:
-        """Watch a factory; ``watts`` are the peaks of replicas by the names of variants."""
-        self._factory = factory
+    def __init__(
+        self,
+        factory: Factory,
+        watts: Mapping[str, float] | None = None,
+        wanted: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """Watch a factory; ``watts`` are the peaks of replicas by the names of variants.
+
+        ``wanted`` picks the families of engines, as :func:`vllm.exposition` has it.
+        """
+        self._factory, self._wanted = factory, wanted
         self._gateways = [(model.ref.namespace, Gateway(model)) for model in factory.models]
         self._gpus = Gpus(factory, watts)
 
@@ -74,7 +82,7 @@ class Targets:
         answers = replica.live and pod.model.faults.answers(replica)
         return Target(
             pod.pool.ref.namespace, replica.name, {**labels, "llm_d_ai_role": str(pod.pool.role)},
-            partial(vllm.exposition, self._factory, replica) if answers else None,
+            partial(vllm.exposition, self._factory, replica, self._wanted) if answers else None,
         )  # fmt: skip
 
 

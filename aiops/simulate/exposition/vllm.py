@@ -1,6 +1,6 @@
 """A replica's metrics under the names of vLLM 0.32; each family stands once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from aiops.model.refs import Role
@@ -214,10 +214,11 @@ NIXL_FAMILIES = (
 """What prefill and decode engines have besides."""
 
 
-def exposition(factory: Factory, replica: Replica) -> str:
+def exposition(factory: Factory, replica: Replica, wanted: Callable[[str], bool] = lambda _: True) -> str:
     """Write what a scrape of a live replica answers at the factory's present time.
 
-    The process counts as started when it became ready, so that its age is that of its cache.
+    The process counts as started when it became ready, so that its age is that of its cache. ``wanted`` picks families
+    by name, a counter's without its ``_total``, as a scrape with ``?name[]=`` may.
     """
     model = factory.model_of(replica)
     model.settle()
@@ -230,13 +231,18 @@ def exposition(factory: Factory, replica: Replica) -> str:
         shown=fleet.shown(number),
         requests=model.histograms.of(replica.incarnation),
     )
-    return page(_lines(reading, factory.time(replica.ready_at_s).timestamp(), replica.pool.role))
+    families = [each for each in _families(replica.pool.role) if wanted(f"vllm:{each.name}")]
+    return page(_lines(reading, factory.time(replica.ready_at_s).timestamp(), families))
 
 
-def _lines(reading: _Reading, born: float, role: Role) -> Iterator[str]:
+def _families(role: Role) -> tuple[Family, ...]:
+    return FAMILIES if role is Role.BOTH else FAMILIES + NIXL_FAMILIES
+
+
+def _lines(reading: _Reading, born: float, families: Iterable[Family]) -> Iterator[str]:
     began = "When the process started, in Unix seconds."
     yield from family("process_start_time_seconds", "gauge", began, [({}, born)])
-    for each in FAMILIES if role is Role.BOTH else FAMILIES + NIXL_FAMILIES:
+    for each in families:
         yield from _family_lines(each, reading, born)
     labels = {"engine": "0", **_CACHE_DEFAULTS, **_cache_config(reading.settings)}
     yield from family("vllm:cache_config_info", "gauge", "How the KV cache is configured.", [(labels, 1.0)], repr)

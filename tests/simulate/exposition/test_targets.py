@@ -165,3 +165,15 @@ def assert_histograms_hold_together(now: dict[Series, float]) -> None:
     for (name, labels), column in columns.items():
         assert column == sorted(column), name
         assert column[-1] == now[f"{name}_count", labels], name
+
+
+def test_engines_show_only_the_families_that_are_asked_for() -> None:
+    made = factory(pair(1, 1))
+    names = {"vllm:num_requests_running", "vllm:prompt_tokens"}
+    shown = [
+        types(each.read())
+        for each in Targets(made, wanted=names.__contains__).all()
+        if each.labels["job"] == "vllm" and each.read
+    ]
+    families = {name for one in shown for name in one if name.startswith("vllm:") and not name.endswith("_created")}
+    assert families == {"vllm:num_requests_running", "vllm:prompt_tokens_total", "vllm:cache_config_info"}
