@@ -93,13 +93,16 @@ def prometheus(
     history: list[Path] | None = None,
     web: dict[str, object] | None = None,
     alertmanager: str | None = None,
+    program: Path | None = None,
+    lookback: str = "5m",
 ) -> Iterator[str]:
     """A real Prometheus; gives its URL once it is ready.
 
     ``history`` are OpenMetrics files that promtool back-fills before the start; ``web`` is its web configuration, by
-    which it demands TLS and passwords; ``alertmanager`` is the address that it sends alerts to.
+    which it demands TLS and passwords; ``alertmanager`` is the address that it sends alerts to; ``program`` is another
+    Prometheus than the system's; ``lookback`` how long a sample stands for the present.
     """
-    binary = require("prometheus", "prometheus")
+    binary = str(program) if program else require("prometheus", "prometheus")
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "prometheus.yaml"
     config.write_text(
@@ -129,8 +132,7 @@ def prometheus(
         f"--storage.tsdb.path={data}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--storage.tsdb.retention.time=60d",
-        "--storage.tsdb.allow-overlapping-blocks",
-        "--query.lookback-delta=5m",
+        f"--query.lookback-delta={lookback}",
         "--web.enable-lifecycle",
     ]
     if alertmanager is not None:
