@@ -1,0 +1,103 @@
+"""The alerts and dashboards on simulated weeks, in a real Prometheus: what is told of troubles, and what looking costs.
+
+python benchmarks/mixin.py [--seeds 11,12,13] [--hours 168]: for each seed a week with troubles and a clean one; recall,
+precision and time to fire by kind, and the pages of the clean weeks. The rules were tuned on other seeds.
+python benchmarks/mixin.py --cost [--replicas 10000]: series touched, samples read and milliseconds of each dashboard.
+python benchmarks/mixin.py --panels DIR: half a day's panel data, one JSON file a dashboard.
+Prints JSON. Needs the programs ``prometheus`` and ``promtool``.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from _mixin_cost import cost
+
+from tests.mixin.panels import dashboards, evaluated, names_asked_for
+from tests.mixin.recording import Week, Writer, record
+from tests.mixin.rules import read_rules
+from tests.mixin.score import Judged, judge, summary
+from tests.mixin.server import Store
+from tests.mixin.troubles import HALF_A_DAY_HOURS, Plan, draw_half_a_day, draw_week
+
+
+def stored(plan: Plan, seed: int, hours: float, folder: Path) -> Store:
+    """Simulate a plan and keep what a Prometheus would hold of it."""
+    store, names = Store(folder, hours), names_asked_for()
+    for file in record(Week(plan, seed, names), hours, {folder: Writer(names)}):
+        store.fill([file])
+        file.unlink()
+    return store
+
+
+def week(seed: int, hours: float, clean: bool) -> dict[str, Any]:
+    """Judge one week."""
+    began, plan = time.perf_counter(), draw_week(seed, hours, clean=clean)
+    with tempfile.TemporaryDirectory() as folder:
+        store = stored(plan, seed, hours, Path(folder))
+        judged = judge(plan.troubles, store.evaluate(read_rules()))
+    wall_s = round(time.perf_counter() - began, 1)
+    return {"seed": seed, "clean": clean, "wall_s": wall_s, **summary(judged), "judged": judged}
+
+
+def weeks(seeds: list[int], hours: float) -> dict[str, Any]:
+    """Judge a troubled and a clean week of each seed."""
+    rows = Parallel(n_jobs=2)(delayed(week)(seed, hours, clean) for seed in seeds for clean in (False, True))
+    troubled, clean = ([row.pop("judged") for row in rows if row["clean"] is one] for one in (False, True))
+    whole = Judged(*(tuple(one for judged in troubled for one in getattr(judged, name)) for name in _PARTS))
+    return {
+        "benchmark": "mixin",
+        "hours": hours,
+        "troubled": summary(whole),
+        "clean": {
+            "episodes": sum(len(judged.episodes) for judged in clean),
+            "pages": sum(one.named["severity"] == "critical" for judged in clean for one in judged.episodes),
+        },
+        "weeks": rows,
+    }
+
+
+_PARTS = ("told", "false", "episodes")
+
+
+def panel_data(folder: Path) -> list[str]:
+    """Write what the panels show over half a day with troubles; give the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        store = stored(draw_half_a_day(1), 1, HALF_A_DAY_HOURS, Path(scratch))
+        store.evaluate(read_rules())
+        with store.running() as asked:
+            for dashboard in dashboards():
+                shown = evaluated(asked, dashboard)
+                (folder / f"{dashboard['uid']}.json").write_text(json.dumps(shown))
+    return sorted(str(path) for path in folder.glob("*.json"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="11,12,13", help="the seeds of the weeks")
+    parser.add_argument("--hours", type=float, default=168.0, help="how long a week is")
+    parser.add_argument("--cost", action="store_true", help="measure the dashboards' queries instead")
+    parser.add_argument("--replicas", type=int, default=10_000, help="of the fleet whose queries are measured")
+    parser.add_argument("--panels", type=Path, help="write the panels' data into this folder instead")
+    options = parser.parse_args()
+    if options.panels is not None:
+        result: Any = panel_data(options.panels)
+    elif options.cost:
+        with tempfile.TemporaryDirectory() as folder:
+            result = cost(options.replicas, Path(folder))
+    else:
+        result = weeks([int(seed) for seed in options.seeds.split(",")], options.hours)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
