@@ -82,7 +82,10 @@ def first_tokens(recording: Recording, level: str, name: str, model: str | None 
 
 
 def _steps(name: str, points: Sequence[tuple[float, float]]) -> Line:
-    return Line(name, np.array([at_s for at_s, _ in points]), np.array([value for _, value in points]), steps=True)
+    # A step that stays as high is no step: without them a drawing is a tenth as large.
+    last = len(points) - 1
+    kept = [point for i, point in enumerate(points) if i in (0, last) or point[1] != points[i - 1][1]]
+    return Line(name, np.array([at_s for at_s, _ in kept]), np.array([value for _, value in kept]), steps=True)
 
 
 def _bands(recording: Recording) -> list[Band]:
