@@ -256,6 +256,8 @@ def _controller_manager(kubeconfig: Path, keys: Keys, autoscaler_period_s: float
         "secure-port": 0,
         "root-ca-file": keys.authority.certificate,
         "horizontal-pod-autoscaler-sync-period": f"{autoscaler_period_s:g}s",
+        # A node that is late on a busy machine would take its pods along, which KWOK never makes ready again.
+        "node-monitor-grace-period": "10m",
     }
     return [*_client_flags(kubeconfig), *_flags(stated)]
 
