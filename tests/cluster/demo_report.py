@@ -77,6 +77,11 @@ class Report:
             "steps and its stabilization (a minute)."
         )
         yield ""
+        yield (
+            "Until a forecast knows its own errors, growth that is under way is carried on over the lead time. Where "
+            "replicas are ordered in the last night, for nothing, it knows them: they are those of so steep a day."
+        )
+        yield ""
         yield "![Replicas, what waited, time to first token](images/cluster-demo.svg)"
 
     def _results(self) -> Iterator[str]:

@@ -188,6 +188,8 @@ class Recording:
             if event.state == "ready":
                 ready.add(event.pod)
             elif event.state == "leaving" and event.pod in ready:
+                # Once: that its cost is taken away again is told as well.
+                ready.remove(event.pod)
                 left.append(event)
         return left
 

@@ -46,6 +46,7 @@ RUN: list[Event] = [
     Mark(t_s=21.0, text="a leader is killed"),
     written(25.0, 2, 3),
     pod(26.0, "a", "leaving", -7),
+    pod(26.2, "a", "leaving"),
     pod(26.5, "b", "leaving"),
     sampled(30.0, 2, 0.0, leaving=1),
 ]
