@@ -35,7 +35,7 @@ def end(number: int) -> datetime:
 def forecasts_of(state: State) -> ModelMemory:
     """What the file is about: the forecasters' part of the memory."""
     memory = state.model(REF)
-    return replace(memory, pools=(), detections=(), detect=ModelMemory(REF).detect)
+    return replace(memory, pools=(), detections=(), detect=ModelMemory(REF).detect, rates=())
 
 
 @pytest.fixture(scope="module")
