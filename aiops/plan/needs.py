@@ -93,11 +93,19 @@ def role_need(
 
 
 def find(forecasts: Sequence[Forecast], series: str, window: Window) -> Forecast | None:
-    """Find the forecast of a series over a window; None where none stands on any point."""
-    for forecast in forecasts:
-        if forecast.series == series and forecast.window == window and forecast.basis is not ForecastBasis.NONE:
-            return forecast
-    return None
+    """Find the forecast of a series over a window; None where none stands on any point.
+
+    The lead time may have been learned anew since the forecasts were made. Until the next ones are, that of the nearest
+    window of the same kind counts: one that begins later than now, or one that begins now.
+    """
+    alike = (
+        one
+        for one in forecasts
+        if one.series == series
+        and bool(one.window.start_s) == bool(window.start_s)
+        and one.basis is not ForecastBasis.NONE
+    )
+    return min(alike, key=lambda one: abs(one.window.end_s - window.end_s), default=None)
 
 
 def inputs_of(need: RoleNeed, demand: TokenDemand, capacity: Capacity, lead_s: float, starts: int) -> tuple[Input, ...]:
