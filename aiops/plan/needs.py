@@ -14,6 +14,8 @@ from aiops.model.refs import Role
 from aiops.plan.work import ReplicaRate
 
 _DRAIN_S = 60.0  # what waits is cleared within a minute of the replicas being there
+_YOUNG_GROWTH_RATIO = 2.0
+"""How far above the present the tail of a forecast is believed that has not seen a whole day."""
 _QUEUED_PER_REPLICA = 1.0  # a request or so waits at a healthy replica for the step under way: no backlog yet
 
 
@@ -79,13 +81,24 @@ def role_need(
     risk: float,
     capacity: Capacity,
     work_growing: float | None = None,
+    young: bool = False,
 ) -> RoleNeed:
-    """Join present and forecast of one role: ``plan = max(present, forecast)``, so the forecast can only add."""
+    """Join present and forecast of one role: ``plan = max(present, forecast)``, so the forecast can only add.
+
+    ``young`` says that the forecast has not seen a whole day yet. Its errors are then those of one part of a day: what
+    a morning's say of the evening is not to be paid for, so its tail counts up to twice the present, or to its median.
+    """
+
+    def told(forecast: Forecast | None, level: float) -> float | None:
+        value = forecast.quantile(level) if forecast else None
+        if forecast is None or value is None or not young:
+            return value
+        return min(value, max(_YOUNG_GROWTH_RATIO * work_now, forecast.quantile(0.5) or 0.0))
+
     # A forecaster that does not know its errors yet has a wide interval. It may keep replicas, but not order them:
     # its median may add, its tail may not.
     level = 0.5 if ahead and ahead.basis is ForecastBasis.COLD else 1 - risk
-    work_ahead = ahead.quantile(level) if ahead else None
-    work_down = down.quantile(1 - risk) if down else None
+    work_ahead, work_down = told(ahead, level), told(down, 1 - risk)
     limit = capacity.utilization_limit_ratio
     low = replicas_for(max(work_now + work_backlog, work_ahead or 0.0, work_growing or 0.0), limit)
     high = max(low, replicas_for(work_down or 0.0, limit))

@@ -80,6 +80,11 @@ class ModelMemory:
     detect: DetectMemory = field(default_factory=DetectMemory)
     rates: tuple[Rate, ...] = ()
 
+    def knows_of_s(self, series: str) -> float:
+        """Give how many seconds of a series were measured so far."""
+        state = next((entry.state for entry in self.series if entry.name == series), None)
+        return state.points * state.bin_s if state else 0.0
+
     def pool(self, ref: PoolRef) -> PoolMemory:
         """Give the memory of a pool; an empty one where it is new."""
         return next((pool for pool in self.pools if pool.pool == ref), PoolMemory(ref))

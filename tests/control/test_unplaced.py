@@ -75,12 +75,13 @@ def test_a_role_that_finds_no_node_does_not_keep_the_other_from_growing_or_shrin
     state = run(cluster, policy_set, 20, state)
     grown = {role: cluster.replicas(role) for role in ("prefill", "decode")}
     needed = {decision.pool.name: decision.needed for decision in cluster.cycles[-1].decisions}
-    waiting = sum(map(len, cluster.unplaced_s.values()))
+    unplaced = {role: len(since_s) for role, since_s in cluster.unplaced_s.items()}
     run(cluster, policy_set, 60, state)
 
-    assert grown == {"prefill": 20, "decode": needed["decode"]}, "prefill stands at its maximum"
-    assert grown["decode"] >= 4
-    assert sum(map(len, cluster.unplaced_s.values())) < waiting
+    assert unplaced["prefill"] > 0
+    assert grown["prefill"] == needed["prefill"]
+    assert grown["decode"] >= max(4, needed["decode"] or 0)
+    assert sum(map(len, cluster.unplaced_s.values())) < sum(unplaced.values())
     assert all(cluster.replicas(role) < grown[role] for role in grown)
 
 
