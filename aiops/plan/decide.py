@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from aiops.detect import diagnose
+from aiops.forecast.bins import DAY_S
 from aiops.model.capacity import Capacity
 from aiops.model.cycle import Cycle, FleetSummary, ModelCycle, PoolSummary
 from aiops.model.decision import Decision, Reason, Victim
@@ -28,7 +29,6 @@ from aiops.plan.state import ModelMemory, PoolMemory, State
 from aiops.plan.victims import victims_of
 from aiops.plan.work import replica_rate, shape_of, work_of
 
-_DAY_S = 86400.0
 # Prefill before decode: the order in which sizing takes a pair.
 _ORDER = (Role.PREFILL, Role.DECODE, Role.BOTH)
 
@@ -188,7 +188,7 @@ class _View:
         ahead, down = self._forecasts(capacity.role)
         now, growth = work.of(capacity.role) or 0.0, self._growth(ahead, demand)
         growing = now * (1.0 + growth) if growth else None
-        young = self.memory.knows_of_s(work_series(pool.role)) < _DAY_S
+        young = self.memory.knows_of_s(work_series(pool.role)) < DAY_S
         need = role_need(now, backlog, ahead, down, self.policy.risk, capacity, growing, young)
         # Only a gateway still counts arrivals when no replica is left: without one, zero would be for ever.
         floor = 0 if demand.source is DemandSource.GATEWAY else 1
