@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo cluster cluster-demo test test-keda keda-demo check bench clean lock generate parts
+.PHONY: demo cluster cluster-demo test test-keda keda-demo check static bench clean lock generate parts
 .DELETE_ON_ERROR:
 
 .venv: requirements.lock pyproject.toml
@@ -20,17 +20,19 @@ cluster: .venv  ## a real Kubernetes with a living factory on its pods and aiops
 cluster-demo: .venv  ## a recorded day on such a cluster: docs/cluster-demo.md and its picture, in 25 minutes
 	$(BIN)/python -m tests.cluster.demo $(ARGS)
 
-check: .venv  ## format, lint, types, floors, generated files, rules, quick tests
+static: .venv  ## what needs no test: format, lint, types, floors, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/generated.py --check
+
+check: static  ## that and the quick tests, the rules among them
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not real and not slow"
 
 test: .venv parts  ## every test but those with KEDA
 	@$(BIN)/python -m tests.cluster.build >/dev/null || [ -z "$$CI" ]
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore=tests/keda
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/keda
 
 test-keda: .venv parts  ## the tests with the real KEDA (built first: 13 minutes the first time)
 	$(BIN)/pytest -q tests/keda

@@ -21,3 +21,9 @@ def shipped_profiles() -> dict[str, CapacityProfile]:
         path.stem: CapacityProfile.model_validate(yaml.safe_load(path.read_text()))
         for path in sorted((ROOT / "policies" / "profiles").glob("*.yaml"))
     }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests go first, each whole: the last to be done should be a short one, while others wait."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -70,12 +70,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         ]
         job: dict[str, object] = {"job_name": "vllm", "static_configs": targets}
         with prometheus(folder / "prometheus", [job], web=web) as url, _gate(url, folder) as gate:
-            wait_for(lambda: _asked(url, folder, "vllm:num_requests_running"), "the engines are scraped")
+            seen = f"{url}/api/v1/query?query=count(vllm:num_requests_running)"
+            wait_for(lambda: f'"{len(targets)}"' in _as_reader(seen, folder), "every engine is scraped")
             yield Guarded(url, folder, gate)
-
-
-def _asked(url: str, folder: Path, query: str) -> bool:
-    return '"value"' in _as_reader(f"{url}/api/v1/query?query={query}", folder)
 
 
 def _as_reader(url: str, folder: Path) -> str:
