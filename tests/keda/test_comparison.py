@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tests.cluster.live import Settings
+from tests.cluster.demo import SETTINGS
 from tests.cluster.recording import Recording, ReplicasSet, Sample, Served
 from tests.cluster.run_picture import picture_beside
 from tests.keda.comparison import figures, needed, table
@@ -60,12 +60,12 @@ def test_a_load_needs_whole_replicas_and_at_least_one() -> None:
     assert needed([(0, 0.0), (10, 6.0), (20, 6.1), (30, 12.0)], 6.0) == [(0, 1), (10, 1), (20, 2), (30, 2)]
 
 
-def test_the_day_of_the_demo_rises_to_what_seven_replicas_serve_and_falls_again() -> None:
-    need = needed_by_day(Settings())
+def test_the_day_of_the_demo_rises_to_what_ten_replicas_serve_and_falls_again() -> None:
+    need = needed_by_day(SETTINGS)
 
-    assert max(replicas for _, replicas in need) == 7
+    assert max(replicas for _, replicas in need) == 10
     assert need[0][1] == need[-1][1] == 1
-    assert need[-1][0] < day_s(Settings())
+    assert need[-1][0] < day_s(SETTINGS)
 
 
 def test_every_run_has_its_column_and_its_line() -> None:
