@@ -1,4 +1,7 @@
-"""The journal of cycles: the evidence that the console, the API and ``explain`` show. Nothing is decided from it."""
+"""The journal of cycles: the evidence that the console, the API and ``explain`` show. No decision needs it.
+
+A process that is started anew reads from its newest cycle what the fleet may still lose.
+"""
 
 import sqlite3
 import zlib

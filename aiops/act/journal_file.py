@@ -46,7 +46,7 @@ class JournalFile:
     """One database: one writing connection, and as many reading ones as threads read at the same time.
 
     ``path`` None keeps everything in memory. A file that is damaged, or of another schema, is moved aside and a new one
-    begun: it holds evidence, and nothing is decided from it. Raises OSError where the file cannot be made at all.
+    begun: it holds evidence, and no decision needs it. Raises OSError where the file cannot be made at all.
 
     A write survives the death of the process at any moment (WAL); a power cut may lose the last ones, since
     ``synchronous=NORMAL`` does not wait for the disk at each commit.
@@ -179,7 +179,7 @@ class JournalFile:
             if beside.exists():
                 beside.rename(aside.with_name(aside.name + suffix))
         structlog.get_logger().warning(
-            "the journal cannot be read: it was moved aside and a new one begun; decisions do not depend on it",
+            "the journal cannot be read: it was moved aside and a new one begun; no decision needs it",
             journal=str(self._path),
             moved_to=str(aside),
             why=why,

@@ -16,8 +16,7 @@ from aiops.model.policy import PolicySet
 class EvidenceRecorder:
     """Fits ``control.protocols.Recorder``.
 
-    A journal that cannot be written (a full disk) is logged and counted, and the loop goes on: nothing is decided from
-    it.
+    A journal that cannot be written (a full disk) is logged and counted, and the loop goes on: no decision needs it.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ from aiops.observe.kubernetes import KubernetesAccess
 from aiops.observe.observer import PrometheusObserver
 from aiops.observe.policies import PolicyError, PolicyWatch
 from aiops.observe.prometheus import PrometheusClient, PrometheusError
-from aiops.plan import State, begin
+from aiops.plan import State, begin, recall
 from aiops.serve.api import create_app
 from aiops.serve.health import Health
 from aiops.serve.server import Server
@@ -178,6 +178,7 @@ class _Run:
         policies = _Policies(self.watch, emitter)
         journal = _open(journal_path)
         kept = _kept(forecasts, policies.held(), clock.now(), self.history)
+        begun = _recalled(kept, journal, clock.now())
         history = _History(self.client, policies.held, self.history, clock.now, kept)
         saver = ForecastSaver(forecasts, _SAVED_EVERY)
         metrics = PrometheusObserver(self.client, policies.held, clock.now, window=self.window)
@@ -208,7 +209,7 @@ class _Run:
                 )
                 structlog.get_logger().info("aiops runs", page=server.url, journal=journal.name)
                 until = None if end is None else clock.now() + end
-                last = loop.run_forever(clock, kept, self.interval.total_seconds(), until=until, on_turn=turned)
+                last = loop.run_forever(clock, begun, self.interval.total_seconds(), until=until, on_turn=turned)
             if history.learned is not None:
                 saver.close(last, history.learned)
         except OSError as error:
@@ -281,6 +282,17 @@ def _kept(path: Path, policies: PolicySet, at: datetime, oldest: timedelta) -> S
         return State()
     structlog.get_logger().info("saved forecasts read", file=str(path), models=len(kept.models))
     return kept
+
+
+def _recalled(state: State, journal: Journal, at: datetime) -> State:
+    """Go on counting what the fleet loses where the process before this one stopped."""
+    last = journal.latest()
+    if last is None:
+        return state
+    recalled = recall(state, last, at)
+    removed = sum(mark.replicas for mark in recalled.removals)
+    structlog.get_logger().info("journal read", last_cycle=last.at.isoformat(), removed_replicas=removed)
+    return recalled
 
 
 class _History:

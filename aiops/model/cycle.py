@@ -8,6 +8,7 @@ from aiops.model.decision import Decision
 from aiops.model.demand import TokenDemand, Work
 from aiops.model.detection import Detection, Diagnosis
 from aiops.model.forecast import DemandShift, Forecast, ForecastSkill
+from aiops.model.mark import Mark
 from aiops.model.policy import Mode
 from aiops.model.refs import ModelRef, PoolRef
 from aiops.model.snapshot import Latency, SignalHealth
@@ -59,12 +60,15 @@ class ModelCycle:
 class FleetSummary:
     """What holds for all models together.
 
-    ``removed`` replicas went within the last hour, ``may_remove`` more may (None: no bound is set).
+    ``removed`` replicas went within the last hour, ``may_remove`` more may (None: no bound is set). What went
+    are the ``removals``, counted since ``counted_since_s``: with these a process goes on that is started anew.
     """
 
     writes_off: bool = False
     removed: int = 0
     may_remove: int | None = None
+    removals: tuple[Mark, ...] = ()
+    counted_since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

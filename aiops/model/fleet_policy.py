@@ -56,15 +56,17 @@ class FleetSpec(PolicyPart):
         """Whether nothing may move."""
         return self.writes is Writes.OFF
 
-    def may_remove(self, present: int, removed: int) -> int | None:
+    def may_remove(self, present: int, removed: int, known: float = 1.0) -> int | None:
         """Give how many of ``present`` replicas may go now that ``removed`` went within the hour; None is no bound.
+
+        Where only a share of the hour is ``known``, only that share of the bound may go.
 
         >>> FleetSpec(max_removed_per_hour="30%").may_remove(present=16, removed=4)
         2
         """
         if self.max_removed_per_hour is None:
             return None
-        return max(0, self.max_removed_per_hour.of(present + removed) - removed)
+        return max(0, int(known * self.max_removed_per_hour.of(present + removed)) - removed)
 
 
 class FleetPolicy(PolicyPart):

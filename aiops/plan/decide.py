@@ -44,7 +44,7 @@ def decide(snapshot: Snapshot, state: State, policies: PolicySet) -> Cycle:
     # Only here models know of each other: what one takes away, another may not.
     moving = [policy.spec.mode in MOVES for policy in policies.policies]
     present = sum(view.present for view, moves in zip(views, moving, strict=True) if moves)
-    may_remove = still_removable(policies.fleet, present, state.removals, now_s)
+    may_remove = still_removable(policies.fleet, present, state.removals, now_s, state.counted_since_s)
     wanted = [
         Removals(policy.spec.priority, draft.removals if moves else ())
         for policy, draft, moves in zip(policies.policies, drafts, moving, strict=True)
@@ -60,7 +60,13 @@ def decide(snapshot: Snapshot, state: State, policies: PolicySet) -> Cycle:
         unmanaged=snapshot.unmanaged,
         blind=snapshot.blind,
         queries=snapshot.queries,
-        fleet=FleetSummary(policies.fleet.writes_off, sum(mark.replicas for mark in state.removals), may_remove),
+        fleet=FleetSummary(
+            policies.fleet.writes_off,
+            sum(mark.replicas for mark in state.removals),
+            may_remove,
+            state.removals,
+            state.counted_since_s,
+        ),
     )
 
 

@@ -1,11 +1,14 @@
 """What the whole fleet may lose within an hour, dealt fairly over its models."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
+from aiops.model.cycle import Cycle
 from aiops.model.fleet_policy import FleetSpec
+from aiops.model.mark import Mark
 from aiops.model.policy import Mode
-from aiops.plan.state import Mark, ModelMemory
+from aiops.plan.state import ModelMemory, PoolMemory, State
 
 HOUR_S = 3600.0
 MOVES = frozenset({Mode.EMIT, Mode.ACT})
@@ -27,7 +30,9 @@ def removed_between(before: ModelMemory, after: ModelMemory) -> int:
     """
     pairs = ((before.pool(pool.pool), pool.current) for pool in after.pools)
     return sum(
-        max(0, was.current - was.unplaced - is_) for was, is_ in pairs if was.current is not None and is_ is not None
+        max(0, had - was.unplaced - has)
+        for was, has in pairs
+        if (had := was.last_known if was.current is None else was.current) is not None and has is not None
     )
 
 
@@ -36,9 +41,35 @@ def within_the_hour(removals: Sequence[Mark], now_s: float) -> tuple[Mark, ...]:
     return tuple(mark for mark in removals if mark.at_s > now_s - HOUR_S)
 
 
-def still_removable(fleet: FleetSpec, present: int, removals: Sequence[Mark], now_s: float) -> int | None:
-    """Give how many of the replicas that are ``present`` may still go; None where no bound is set."""
-    return fleet.may_remove(present, sum(mark.replicas for mark in within_the_hour(removals, now_s)))
+def still_removable(
+    fleet: FleetSpec, present: int, removals: Sequence[Mark], now_s: float, counted_since_s: float | None
+) -> int | None:
+    """Give how many of the replicas that are ``present`` may still go; None where no bound is set.
+
+    What went before anybody counted is not known. So a process without a past may remove half of the bound within its
+    first half hour: however often it is started anew, the bound holds for the time that it ran.
+    """
+    watched_s = 0.0 if counted_since_s is None else now_s - counted_since_s
+    removed = sum(mark.replicas for mark in within_the_hour(removals, now_s))
+    return fleet.may_remove(present, removed, known=min(1.0, watched_s / HOUR_S))
+
+
+def recall(state: State, last: Cycle, at: datetime) -> State:
+    """Let a state go on counting where a process stopped whose ``last`` cycle is less than an hour old.
+
+    What went since then is counted at the first look, by the numbers that were seen last.
+    """
+    if not timedelta(0) <= at - last.at < timedelta(seconds=HOUR_S):
+        return state
+    models = {memory.ref: memory for memory in state.models}
+    for model in last.models:
+        unplaced = {pool.pool: pool.unplaced for pool in model.pools}
+        pools = (
+            PoolMemory(one.pool, unplaced=unplaced.get(one.pool, 0), last_known=one.current) for one in model.decisions
+        )
+        models[model.ref] = replace(models.get(model.ref, ModelMemory(model.ref)), pools=tuple(pools))
+    fleet = last.fleet
+    return replace(state, models=tuple(models.values()), removals=fleet.removals, counted_since_s=fleet.counted_since_s)
 
 
 def deal(wanted: Sequence[Removals], allowed: int | None) -> tuple[tuple[int, ...], ...]:

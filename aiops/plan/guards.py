@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from aiops.model.decision import Reason
+from aiops.model.mark import Mark
 from aiops.model.policy import ScaleDown, ScaleUp
-from aiops.plan.state import Mark, holding_since
+from aiops.plan.state import holding_since
 
 _COOLDOWNS_S = (0.0, 30.0, 60.0)
 _TAKEN_BACK_AFTER_S = 60.0  # an order that found no node serves nobody; by then a dip of demand is more than a dip

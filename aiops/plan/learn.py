@@ -11,6 +11,7 @@ from aiops.forecast import SeriesState, empty_series, ensemble
 from aiops.forecast.calendar import ordinary, with_events
 from aiops.model.demand import DemandHistory, DemandSource, TokenDemand
 from aiops.model.forecast import FAR, INPUT_TOKENS, NEAR, OUTPUT_TOKENS, REQUESTS, Window
+from aiops.model.mark import Mark
 from aiops.model.policy import PolicySet, ScalingPolicy
 from aiops.model.profile import CapacityProfile
 from aiops.model.refs import ModelRef, Role
@@ -18,7 +19,7 @@ from aiops.model.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 from aiops.plan.fleet_limit import MOVES, removed_between, within_the_hour
 from aiops.plan.growth import KEPT_S, Rate
 from aiops.plan.lead_time import LeadTime, lead_time
-from aiops.plan.state import Mark, ModelMemory, PoolMemory, SeriesMemory, State
+from aiops.plan.state import ModelMemory, PoolMemory, SeriesMemory, State
 from aiops.plan.work import work_of
 
 BIN_S = 60.0
@@ -157,7 +158,8 @@ def learn_snapshot(state: State, snapshot: Snapshot, policies: PolicySet) -> Sta
     moved = {policy.ref for policy in policies.policies if policy.spec.mode in MOVES}
     removed = sum(removed_between(state.model(model.ref), model) for model in models if model.ref in moved)
     removals = (*within_the_hour(state.removals, now_s), *((Mark(now_s, removed),) if removed else ()))
-    return State(cycles=state.cycles + 1, models=models, removals=removals)
+    since_s = now_s if state.counted_since_s is None else state.counted_since_s
+    return State(cycles=state.cycles + 1, models=models, removals=removals, counted_since_s=since_s)
 
 
 def _learn_model(

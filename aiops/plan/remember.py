@@ -5,10 +5,12 @@ from dataclasses import replace
 
 from aiops.model.cycle import Cycle
 from aiops.model.decision import Decision, Outcome
+from aiops.model.mark import Mark
 from aiops.model.policy import PolicySet, ScalingPolicy
 from aiops.plan.guards import FORGOTTEN_S
+from aiops.plan.holds import RESPECTED_FOR
 from aiops.plan.learn import lead_time_of
-from aiops.plan.state import Mark, PoolMemory, State, holding_since
+from aiops.plan.state import PoolMemory, State, holding_since
 
 
 def remember(state: State, cycle: Cycle, policies: PolicySet, outcomes: Sequence[Outcome] = ()) -> State:
@@ -31,8 +33,9 @@ def _remember_pool(
     memory: PoolMemory, decision: Decision, now_s: float, policy: ScalingPolicy, lead_s: float
 ) -> PoolMemory:
     down, up = policy.spec.scale_down, policy.spec.scale_up
-    # The step limits look back over their periods, relief of a full pool over the lead time.
-    seen_s = max(down.per.total_seconds(), up.per.total_seconds(), lead_s)
+    # The step limits look back over their periods, relief of a full pool over the lead time, respect for somebody
+    # else's change over an hour.
+    seen_s = max(down.per.total_seconds(), up.per.total_seconds(), lead_s, RESPECTED_FOR.total_seconds())
     # While blind nothing is proposed: the held number stands in, so that sight must last a whole window again
     # before anything is removed.
     proposed = decision.needed if decision.needed is not None else decision.current

@@ -7,17 +7,10 @@ from aiops.detect import DetectMemory
 from aiops.forecast import SeriesState
 from aiops.model.detection import Detection
 from aiops.model.forecast import Forecast, ForecastSkill
+from aiops.model.mark import Mark
 from aiops.model.refs import ModelRef, PoolRef
 from aiops.model.snapshot import Snapshot
 from aiops.plan.growth import Rate
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A number of replicas, and when it held (Unix seconds)."""
-
-    at_s: float
-    replicas: int
 
 
 def holding_since(marks: Sequence[Mark], since_s: float) -> tuple[Mark, ...]:
@@ -33,6 +26,7 @@ class PoolMemory:
     ``proposals`` are raw: what demand asked before any guard held it. A held number stored here would renew its own
     stabilization for ever. ``currents`` are the numbers seen, one mark a change. ``refusals`` counts the writes that
     were refused in a row, the last of them at ``refused_at_s``. ``unplaced`` replicas found no node when last seen.
+    ``last_known`` is the number that the process before this one saw last, for as long as this one saw none.
     """
 
     pool: PoolRef
@@ -44,6 +38,7 @@ class PoolMemory:
     refusals: int = 0
     refused_at_s: float = 0.0
     unplaced: int = 0
+    last_known: int | None = None
 
     @property
     def current(self) -> int | None:
@@ -95,12 +90,13 @@ class State:
     """The whole memory of the loop.
 
     ``cycles`` counts the turns taken. ``removals`` are the replicas that the fleet lost within the last hour, a mark
-    for each look that missed some.
+    for each look that missed some, and they are counted since ``counted_since_s`` (None: before the first look).
     """
 
     cycles: int = 0
     models: tuple[ModelMemory, ...] = ()
     removals: tuple[Mark, ...] = ()
+    counted_since_s: float | None = None
 
     def model(self, ref: ModelRef) -> ModelMemory:
         """Give the memory of a model; an empty one where it is new."""

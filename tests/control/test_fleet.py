@@ -1,14 +1,18 @@
 """What holds for all models together, over simulated time."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import pytest
+
+from aiops.act.journal import Journal
 from aiops.control.loop import Loop
 from aiops.model.decision import Decision, Outcome, Reason
 from aiops.model.fleet_policy import FleetSpec, Writes
 from aiops.model.policy import PolicySet
 from aiops.model.policy_part import Step
 from aiops.model.snapshot import Snapshot
-from aiops.plan import State
+from aiops.plan import State, recall
 from tests.control.fake_cluster import FakeCluster, run, steps
 from tests.plan.worlds import policies, policy
 
@@ -44,12 +48,12 @@ class TwoWorlds:
 
 
 def test_the_fleet_loses_no_more_in_any_hour_than_the_policy_allows_and_the_lesser_model_first() -> None:
-    one, other = (FakeCluster(steps(20, 70, 5), {"both": 10}) for _ in range(2))
+    one, other = (FakeCluster(steps(65, 70, 5), {"both": 10}) for _ in range(2))
     both = TwoWorlds(one, other)
     policy_set = two_models(maxRemovedPerHour=5)
     loop = Loop(both, both, one, one, lambda: policy_set)
     state, sizes = State(), []
-    for _ in range(6 * 240):
+    for _ in range(7 * 240):
         state = loop.run_once(state).state
         both.sleep(15)
         sizes.append((one.replicas(), other.replicas()))
@@ -65,6 +69,73 @@ def test_the_fleet_loses_no_more_in_any_hour_than_the_policy_allows_and_the_less
     assert max(abs(a - b) for a, b in while_both_shrink) == 1, "neither model pays for the other"
     first = next(pair for pair in each if sum(pair) == 5)
     assert first == (2, 3), "the odd one is of the model that matters less"
+
+
+QUICK = {"maxStep": "50%", "per": "30s", "stabilization": "1m"}
+
+
+def quick(bound: int) -> PolicySet:
+    """A policy that removes within minutes what is not needed, but for the fleet's bound."""
+    return replace(policies(policy(scaleDown=QUICK)), fleet=FleetSpec(max_removed_per_hour=Step(bound)))
+
+
+def most_in_an_hour(sizes: list[int]) -> int:
+    """The most that went within any hour of numbers that never rise, one each 15 s."""
+    return max(sizes[i] - sizes[i + 240] for i in range(len(sizes) - 240))
+
+
+@pytest.mark.parametrize(
+    ("keeps_journal", "bound", "least"),
+    [
+        pytest.param(True, 3, 3, id="with its journal it goes on as if nothing had been"),
+        pytest.param(False, 6, 1, id="without one it may remove by the time that it ran"),
+    ],
+)
+def test_a_process_that_crashes_every_quarter_of_an_hour_removes_no_more_than_one_that_does_not(
+    tmp_path: Path, keeps_journal: bool, bound: int, least: int
+) -> None:
+    cluster, policy_set = FakeCluster(steps(200, 5, 5), {"both": 18}), quick(bound)
+    sizes = []
+    for life in range(12):
+        journal = Journal(tmp_path / ("journal.db" if keeps_journal else f"journal-{life}.db"))
+        last = journal.latest()
+        state = State() if last is None else recall(State(), last, cluster.at)
+        loop = Loop(cluster, cluster, journal, cluster, lambda: policy_set)
+        for _ in range(60):
+            state = loop.run_once(state).state
+            sizes.append(cluster.replicas())
+            cluster.sleep(15)
+        journal.close()
+
+    assert least <= most_in_an_hour(sizes) <= bound
+    assert sizes[-1] < sizes[0] - bound, "it goes on in the next hour"
+
+
+def test_a_follower_that_becomes_leader_has_seen_what_the_leader_removed() -> None:
+    cluster, policy_set = FakeCluster(steps(200, 5, 5), {"both": 18}), quick(4)
+    leads = [True, False]
+    loops = [Loop(cluster, cluster, cluster, Elected(leads, i), lambda: policy_set) for i in range(2)]
+    states, sizes = [State(), State()], []
+    for beat in range(4 * 240):
+        # The lead goes from one to the other every twenty minutes.
+        leads[:] = [beat // 80 % 2 == 0, beat // 80 % 2 == 1]
+        states = [loop.run_once(state).state for loop, state in zip(loops, states, strict=True)]
+        sizes.append(cluster.replicas())
+        cluster.sleep(15)
+
+    assert most_in_an_hour(sizes) == 4
+    assert sizes[-1] <= 18 - 3 * 4
+
+
+@dataclass(frozen=True)
+class Elected:
+    """One of several loops, which leads when it is told to."""
+
+    leads_of: list[bool]
+    place: int
+
+    def leads(self) -> bool:
+        return self.leads_of[self.place]
 
 
 def test_a_bound_on_what_the_fleet_may_lose_keeps_nothing_from_growing() -> None:

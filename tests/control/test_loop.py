@@ -1,5 +1,6 @@
 """Loops over simulated time: what a user would lose if the loop as a whole were wrong."""
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -9,7 +10,8 @@ import pytest
 from aiops.control.loop import Loop
 from aiops.control.protocols import Observer
 from aiops.model import codec
-from aiops.model.decision import Reason
+from aiops.model.cluster import TargetView
+from aiops.model.decision import Decision, Outcome, Reason
 from aiops.model.snapshot import Snapshot
 from aiops.plan import Recording, State, decide, learn_snapshot
 from tests.control.fake_cluster import FakeCluster, run, steps
@@ -182,3 +184,36 @@ def test_state_stays_bounded() -> None:
     state = run(cluster, policies(), 10 * 60, state)
     assert len(codec.encode(state)) < 400_000
     assert len(codec.encode(state)) < 6 * early
+
+
+class Owned(FakeCluster):
+    """A cluster that tells who wrote the replicas last."""
+
+    writer = "aiops"
+
+    def observe(self) -> Snapshot:
+        seen = super().observe()
+        (model,) = seen.models
+        pools = tuple(
+            replace(pool, target=TargetView(pool.pool, pool.current or 0, "1", replicas_manager=self.writer))
+            for pool in model.pools
+        )
+        return replace(seen, models=(replace(model, pools=pools),))
+
+    def apply(self, decision: Decision) -> Outcome:
+        self.writer = "aiops"
+        return super().apply(decision)
+
+
+def test_somebody_elses_change_is_left_alone_for_an_hour_and_not_longer() -> None:
+    cluster = Owned(lambda _: 60.0, {"both": 2})
+    state = run(cluster, policies(), 20)
+    needed = cluster.replicas()
+    cluster.ready_s["both"], cluster.writer = [0.0] * 4, "kubectl"
+    changed_s, before = cluster.now_s, len(cluster.outcomes)
+    run(cluster, policies(), 65, state)
+
+    assert needed > 4
+    assert cluster.replicas() == needed
+    first = cluster.outcomes[before]
+    assert 3600 <= (first.at - START).total_seconds() - changed_s <= 3630

@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiops.model.cycle import Cycle
 from aiops.model.decision import Reason
 from aiops.model.fleet_policy import FleetSpec, Writes
+from aiops.model.mark import Mark
 from aiops.model.policy import Mode, PolicySet
 from aiops.model.policy_part import Step
-from aiops.plan import State, decide, learn_snapshot
-from aiops.plan.fleet_limit import Removals, deal, still_removable, within_the_hour
-from aiops.plan.state import Mark
+from aiops.model.snapshot import StartingReplica
+from aiops.plan import State, decide, learn_snapshot, recall
+from aiops.plan.fleet_limit import HOUR_S, Removals, deal, still_removable, within_the_hour
 from tests.plan.test_decide import only, settled
 from tests.plan.worlds import START, demand_of, policies, policy, snapshot
 
@@ -65,7 +68,88 @@ def test_a_deal_gives_all_that_may_go_to_those_who_want_it_and_nobody_is_passed_
 def test_still_removable(bound: Step | None, present: int, removals: list[tuple[float, int]], left: int | None) -> None:
     marks = [Mark(NOW_S - ago_s, count) for ago_s, count in removals]
 
-    assert still_removable(FleetSpec(max_removed_per_hour=bound), present, marks, NOW_S) == left
+    fleet = FleetSpec(max_removed_per_hour=bound)
+    assert still_removable(fleet, present, marks, NOW_S, counted_since_s=NOW_S - HOUR_S) == left
+
+
+@pytest.mark.parametrize(
+    ("watched_s", "gone", "left"),
+    [
+        pytest.param(None, 0, 0, id="before the first look"),
+        pytest.param(0, 0, 0, id="at the first look"),
+        pytest.param(599, 0, 0, id="the tenth minute is not over"),
+        pytest.param(600, 0, 1, id="a sixth of an hour"),
+        pytest.param(1800, 1, 2, id="half an hour, in which one went"),
+        pytest.param(3600, 1, 5, id="an hour"),
+        pytest.param(86400, 1, 5, id="a day"),
+    ],
+)
+def test_of_a_bound_on_six_there_is_as_much_as_was_watched_of_the_hour(
+    watched_s: float | None, gone: int, left: int
+) -> None:
+    since_s = None if watched_s is None else NOW_S - watched_s
+    marks = [Mark(NOW_S - 60.0, gone)]
+
+    assert still_removable(FleetSpec(max_removed_per_hour=Step(6)), 20, marks, NOW_S, since_s) == left
+    assert still_removable(FleetSpec(), 20, marks, NOW_S, since_s) is None
+
+
+def last_cycle(replicas: int, *removals: Mark, unplaced: int = 0) -> Cycle:
+    """The last cycle of a process that had counted for two hours."""
+    policy_set = policies()
+    seen = snapshot(START, {"both": replicas}, demand_of(10))
+    (model,) = seen.models
+    waiting = tuple(StartingReplica(f"new-{i}", START, False, "no room") for i in range(unplaced))
+    pools = tuple(replace(pool, starting=waiting) for pool in model.pools)
+    seen = replace(seen, models=(replace(model, pools=pools),))
+    state = State(removals=removals, counted_since_s=NOW_S - 7200)
+    return decide(seen, learn_snapshot(state, seen, policy_set), policy_set)
+
+
+@pytest.mark.parametrize(
+    ("after", "now", "removed"),
+    [
+        pytest.param(timedelta(seconds=20), 8, [2], id="all that were there"),
+        pytest.param(timedelta(seconds=20), 5, [2, 3], id="less what the last write took"),
+        pytest.param(timedelta(seconds=20), 9, [2], id="more than there were"),
+        pytest.param(timedelta(seconds=20), None, [2], id="a number that is not known"),
+        pytest.param(timedelta(minutes=58), 5, [2, 3], id="what went may have gone within the hour"),
+        pytest.param(timedelta(minutes=59, seconds=59), 5, [3], id="what went before it did not"),
+        pytest.param(timedelta(hours=1), 5, [], id="an hour later nothing is known"),
+        pytest.param(timedelta(seconds=-1), 5, [], id="nor of a cycle that is yet to come"),
+    ],
+)
+def test_a_new_process_counts_on_from_the_last_cycle_of_the_one_before(
+    after: timedelta, now: int | None, removed: list[int]
+) -> None:
+    at, policy_set = START + after, policies()
+    state = recall(State(), last_cycle(8, Mark(NOW_S - 60, 2)), at)
+    state = learn_snapshot(state, snapshot(at, {"both": now}, demand_of(10)), policy_set)
+    known = timedelta() <= after < timedelta(hours=1)
+
+    assert [mark.replicas for mark in state.removals] == removed
+    assert state.counted_since_s == (NOW_S - 7200 if known else at.timestamp())
+
+
+def test_what_went_while_nobody_looked_is_counted_once_and_less_those_without_a_node() -> None:
+    state, policy_set = recall(State(), last_cycle(8, unplaced=2), START), policies()
+    for second in (15, 30, 45):
+        state = learn_snapshot(state, snapshot(START.replace(second=second), {"both": 5}, demand_of(10)), policy_set)
+
+    assert [mark.replicas for mark in state.removals] == [1]
+
+
+@pytest.mark.parametrize("before", [1, 3, 12])
+def test_what_was_counted_keeps_nothing_from_growing(before: int) -> None:
+    at, policy_set = START + timedelta(seconds=20), bounded(1, policies())
+    seen = snapshot(at, {"both": 3}, demand_of(60))
+    fresh, recalled = (
+        only(decide(seen, learn_snapshot(state, seen, policy_set), policy_set))
+        for state in (State(), recall(State(), last_cycle(before, Mark(NOW_S - 60, 5)), at))
+    )
+
+    assert (recalled.desired, recalled.reasons) == (fresh.desired, fresh.reasons)
+    assert (fresh.desired or 0) > 3
 
 
 def test_what_somebody_else_takes_counts_too_and_what_is_added_does_not_make_up_for_it() -> None:

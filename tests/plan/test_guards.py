@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiops.model.decision import Reason
+from aiops.model.mark import Mark
 from aiops.model.policy import ScaleDown, ScaleUp, Step
 from aiops.plan.guards import cooling_down, in_force, limit_step, stabilize
-from aiops.plan.state import Mark
 
 NOW_S = 10_000.0
 DOWN = ScaleDown(max_step=Step(share=0.25), per=timedelta(minutes=5), stabilization=timedelta(minutes=10))

@@ -7,10 +7,11 @@ import pytest
 
 from aiops.model.cluster import Override, TargetView
 from aiops.model.decision import Decision, Reason
+from aiops.model.mark import Mark
 from aiops.model.policy import Mode
 from aiops.model.snapshot import Snapshot, StartingReplica
 from aiops.plan import State, decide, learn_snapshot
-from aiops.plan.state import Mark, PoolMemory
+from aiops.plan.state import PoolMemory
 from tests.plan.test_decide import only
 from tests.plan.worlds import START, demand_of, policies, policy, snapshot
 
