@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiops.model.policy import Variant
+from aiops.model.policy import Mode, Variant
 
 _PRIOR_SAMPLES = 20  # as many starts as the prior counts for
 _LOOP_DELAY_S = 30.0  # a scrape and a cycle pass before a need is seen and answered
+_CARRY_DELAY_S = 30.0  # and a scrape of ours and a sync of the HPA, where others carry the number out
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +19,14 @@ class LeadTime:
     starts: int
 
 
-def lead_time(variant: Variant, cold_starts_s: Sequence[float]) -> LeadTime:
+def lead_time(variant: Variant, cold_starts_s: Sequence[float], mode: Mode) -> LeadTime:
     """Blend the starts that were seen with the variant's prior; with 20 starts each counts half."""
     share = len(cold_starts_s) / (len(cold_starts_s) + _PRIOR_SAMPLES)
+    delay_s = _LOOP_DELAY_S + (_CARRY_DELAY_S if mode is Mode.EMIT else 0.0)
 
     def blend(prior_s: float, level: float) -> float:
         seen = _quantile(sorted(cold_starts_s), level) if cold_starts_s else 0.0
-        return (1 - share) * prior_s + share * seen + _LOOP_DELAY_S
+        return (1 - share) * prior_s + share * seen + delay_s
 
     return LeadTime(blend(variant.cold_start_p50_s, 0.5), blend(variant.cold_start_p90_s, 0.9), len(cold_starts_s))
 

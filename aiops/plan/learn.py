@@ -44,7 +44,9 @@ def lead_time_of(policy: ScalingPolicy, policies: PolicySet, memory: ModelMemory
     """Give the lead time of the model's slowest pool."""
     return max(
         (
-            lead_time(policies.variants[pool.variant], memory.pool(policy.pool_ref(pool)).cold_starts_s)
+            lead_time(
+                policies.variants[pool.variant], memory.pool(policy.pool_ref(pool)).cold_starts_s, policy.spec.mode
+            )
             for pool in policy.spec.pools
         ),
         key=lambda lead: lead.p90_s,
