@@ -106,5 +106,7 @@ def _measured(asked: Asked, expr: str) -> dict[str, Any]:
 
 
 def _count(asked: Asked, selector: str) -> int:
-    found = asked.range(f"count({re.sub(r'(?s)(offset|@) .*', '', selector)})", 900, asked.hours * 3600 - 900)
+    # The parser writes a matcher as it was meant, not as it is read.
+    readable = re.sub(r"(?s)(offset|@) .*", "", selector).replace("\\", r"\\")
+    found = asked.range(f"count({readable})", 900, asked.hours * 3600 - 900)
     return int(float(found[0]["values"][-1][1])) if found else 0
