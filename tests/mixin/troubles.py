@@ -19,6 +19,7 @@ QUIET_S = 3600.0
 """Nothing happens at first: rates need a past, and so does the forecast."""
 WEEK_SLOT_S, SHORT_SLOT_S = 9000.0, 4800.0
 _MINUTE_S = 60.0
+_AROUND_S = 600.0
 Draws = np.random.Generator
 Entry = dict[str, Any]
 
@@ -36,10 +37,14 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """What a trouble does to the model's factory: ``faults`` and ``events`` as its YAML has them."""
+    """What a trouble does to the model's factory: ``faults`` and ``events`` as its YAML has them.
+
+    Events begin ``around_s`` before the trouble, and end as long after it.
+    """
 
     faults: tuple[Entry, ...] = ()
     events: tuple[Entry, ...] = ()
+    around_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,12 @@ def _fault(kind: str, **ranges: tuple[float, float]) -> Callable[[Draws], Happen
 def _busier(fault: Callable[[Draws], Happening]) -> Callable[[Draws], Happening]:
     """A fault that would go unnoticed at night, when any one replica could serve nearly all."""
     return lambda draws: Happening(fault(draws).faults, (_crowd(draws, (1.6, 1.9), ramp_s=240),))
+
+
+def _kept(fault: Entry) -> Callable[[Draws], Happening]:
+    """A fault of a replica that a pool which shrinks takes away first, amid a crowd for which the pool must grow."""
+    crowd = {"kind": "flash_crowd", "times": 1.5, "ramp": f"{_AROUND_S:g}s"}
+    return lambda _: Happening((fault,), (crowd,), _AROUND_S)
 
 
 def _rolled_out(fault: Entry) -> Callable[[Draws], Happening]:
@@ -107,7 +118,7 @@ TROUBLES: Mapping[str, Recipe] = {
     "slow_transfer": Recipe((35, 50), _fault("slow_transfer", times=(25, 50)), (RAG,)),
     "metric_gap": Recipe((15, 25), _fault("metric_gap")),
     "scrape_loss": Recipe((20, 30), _fault("scrape_loss")),
-    "crash_loop": Recipe((40, 50), lambda _: Happening(({"kind": "crash_loop", "lives": "40s"},))),
+    "crash_loop": Recipe((40, 50), _kept({"kind": "crash_loop", "lives": "40s"})),
     "node_loss": Recipe((35, 50), _fault("node_loss")),
     "overload": Recipe((35, 45), _job(11, 7000, 1200)),
     # Outside the factory: see outside.py.
@@ -190,8 +201,9 @@ def _add(drawn: _Drawn, recipe: Recipe, trouble: Trouble, draws: Draws) -> None:
         {**fault, **at, "duration": f"{length_s:g}s", "pool": pool} for fault in happening.faults
     ]
     for event in happening.events:
-        ramps_s = 2 * float(event.get("ramp", "0s").removesuffix("s"))
-        drawn.events[trouble.model].append({**event, **at, "duration": f"{length_s - ramps_s:g}s"})
+        at = {"at": f"{trouble.begin_s - happening.around_s:g}s"}
+        full_s = length_s + 2 * happening.around_s - 2 * float(event.get("ramp", "0s").removesuffix("s"))
+        drawn.events[trouble.model].append({**event, **at, "duration": f"{full_s:g}s"})
 
 
 def _specs(drawn: _Drawn) -> Iterable[FactorySpec]:
