@@ -78,6 +78,12 @@ def quantiles(
     ]
 
 
+def standing_out(recorded: str, by: str = "pod", selector: str = ENGINE) -> str:
+    """The ten that stand out of what is chosen, from the ten that rules record of each part of it."""
+    pick, join = ("bottomk", "min") if recorded.endswith(":bottom10") else ("topk", "max")
+    return f"{pick}(10, {join} by ({by}) ({recorded}{{{selector}}}))"
+
+
 def mean(histogram: str, selector: str, by: str = "") -> str:
     """The mean of what a histogram of few series counted; nothing where it counted nothing."""
     kept = f" by ({by})" if by else ""

@@ -1,15 +1,12 @@
 """One replica against its peers: what is hot, what idles, and how the router spreads the load."""
 
-from dashboards._selectors import ANNOTATIONS, ENGINE, FLEET_VARIABLES, MODEL, PLACE, POOL
+from dashboards._selectors import ANNOTATIONS, ENGINE, FLEET_VARIABLES, MODEL, PLACE, POOL, standing_out
 from dashboards._values import Dashboard, Line, Panel, Query, Row
 
 NO_ROUTER = "no llm-d router is scraped"
 NO_GPUS = "no DCGM exporter is scraped"
+_CLUSTER = 'cluster=~"$cluster"'
 TOP = "The ten that stand out, and what their peers do."
-_SENT = (
-    f'sum by (endpoint_name) (rate(llm_d_epp_scheduler_attempts_total{{{PLACE},target_model_name=~"$model",'
-    'status="success"}[$__rate_interval]))'
-)
 
 
 def findings(*kinds: str) -> Query:
@@ -57,7 +54,7 @@ LOAD = Row(
             unit="short",
             minimum=0,
             queries=(
-                Query(f"topk(10, sum by (pod) (vllm:num_requests_waiting{{{ENGINE}}}))", "{{pod}}"),
+                Query(standing_out("pod:vllm_num_requests_waiting:top10"), "{{pod}}"),
                 Query(
                     f"sum(role:vllm_num_requests_waiting:sum{{{ENGINE}}}) / sum(role:vllm_pods:count{{{ENGINE}}})",
                     "mean",
@@ -73,7 +70,7 @@ LOAD = Row(
             minimum=0,
             maximum=1,
             queries=(
-                Query(f"topk(10, max by (pod) (vllm:kv_cache_usage_perc{{{ENGINE}}}))", "{{pod}}"),
+                Query(standing_out("pod:vllm_kv_cache_usage:top10"), "{{pod}}"),
                 Query(f"max(role:vllm_kv_cache_usage:median{{{ENGINE}}})", "middle"),
             ),
             lines=(Line("middle", color="gray", width=2, dash=6),),
@@ -84,7 +81,7 @@ LOAD = Row(
             unit="short",
             minimum=0,
             queries=(
-                Query(f"topk(10, sum by (pod) (vllm:num_requests_running{{{ENGINE}}}))", "{{pod}}"),
+                Query(standing_out("pod:vllm_num_requests_running:top10"), "{{pod}}"),
                 Query(
                     f"sum(role:vllm_num_requests_running:sum{{{ENGINE}}}) / sum(role:vllm_pods:count{{{ENGINE}}})",
                     "mean",
@@ -94,30 +91,25 @@ LOAD = Row(
         ),
         Panel(
             title="Mean time between tokens by replica",
-            description="The slowest ten that run anything, and the middle one. A replica that is slow without a "
-            "queue has a sick GPU or a neighbour.",
+            description="The slowest ten that run anything, and the middle one of their model and role; with "
+            "several chosen, of the slowest. A replica that is slow without a queue has a sick GPU or a neighbour.",
             unit="s",
             minimum=0,
             queries=(
-                Query(f"topk(10, max by (pod) (pod:vllm_inter_token_latency_seconds:mean5m{{{ENGINE}}}))", "{{pod}}"),
-                Query(f"quantile(0.5, pod:vllm_inter_token_latency_seconds:mean5m{{{ENGINE}}})", "middle"),
+                Query(standing_out("pod:vllm_inter_token_latency_seconds_mean5m:top10"), "{{pod}}"),
+                Query(f"max(role:vllm_inter_token_latency_seconds_mean5m:median{{{ENGINE}}})", "middle"),
             ),
             lines=(Line("middle", color="gray", width=2, dash=6),),
             runbooks=("TokenFactoryReplicaSlow",),
         ),
         Panel(
             title="Preemptions by replica",
-            description="Requests thrown out of the batch, whose work is done twice. They tell a KV cache that is too "
-            "full, where use alone does not.",
+            description="Requests thrown out of the batch, whose work is done twice; the ten replicas that do most of "
+            "it. They tell a KV cache that is too full, where use alone does not.",
             unit="cps",
             kind="bars",
             minimum=0,
-            queries=(
-                Query(
-                    f"topk(10, sum by (pod) (rate(vllm:num_preemptions_total{{{ENGINE}}}[$__rate_interval])) > 0)",
-                    "{{pod}}",
-                ),
-            ),
+            queries=(Query(standing_out("pod:vllm_num_preemptions_rate5m:top10"), "{{pod}}"),),
             may_be_empty="no engine has preempted a request",
             runbooks=("TokenFactoryKVThrashing",),
         ),
@@ -130,8 +122,8 @@ LOAD = Row(
             maximum=1,
             queries=(
                 Query(
-                    "avg by (model_name, llm_d_ai_role) (sum by (model_name, llm_d_ai_role, pod) "
-                    f"(vllm:num_requests_waiting{{{ENGINE}}}) > bool 0)",
+                    f"sum by (model_name, llm_d_ai_role) (role:vllm_pods_with_queue:count{{{ENGINE}}}) "
+                    f"/ sum by (model_name, llm_d_ai_role) (role:vllm_pods:count{{{ENGINE}}})",
                     "{{model_name}} {{llm_d_ai_role}}",
                 ),
             ),
@@ -161,22 +153,34 @@ ROUTING = Row(
         ),
         Panel(
             title="Share of requests against a fair share",
-            description="Requests that the router sends to an endpoint over the mean of all endpoints. 1 is fair. "
-            "Where prefixes decide, more than 1 is right as long as nothing waits.",
+            description="Requests that the router sends to an endpoint over the mean of all endpoints of its model. "
+            "1 is fair. Where prefixes decide, more than 1 is right as long as nothing waits. The ten that get most.",
             unit="suffix: ×",
             minimum=0,
             thresholds=((None, "green"), (3, "orange")),
-            queries=(Query(f"topk(10, {_SENT}) / scalar(avg({_SENT}))", "{{endpoint_name}}"),),
+            queries=(
+                Query(
+                    standing_out(
+                        "endpoint:llm_d_epp_scheduler_attempts_share_rate5m:top10",
+                        "endpoint_name",
+                        f'{PLACE},target_model_name=~"$model"',
+                    ),
+                    "{{endpoint_name}}",
+                ),
+            ),
             may_be_empty=NO_ROUTER,
         ),
         Panel(
             title="Prompt tokens in flight by endpoint",
-            description="Uncached prompt tokens that the router has sent to each endpoint and that have not ended "
-            "there.",
+            description="Uncached prompt tokens that the router has sent to an endpoint and that have not ended "
+            "there; the ten endpoints with most, in the chosen namespaces.",
             unit="short",
             minimum=0,
             queries=(
-                Query(f"topk(10, sum by (endpoint_name) (llm_d_epp_inflight_tokens{{{PLACE}}}))", "{{endpoint_name}}"),
+                Query(
+                    standing_out("endpoint:llm_d_epp_inflight_tokens:top10", "endpoint_name", PLACE),
+                    "{{endpoint_name}}",
+                ),
             ),
             may_be_empty="no llm-d router with InFlightLoadProducer is scraped",
         ),
@@ -215,7 +219,7 @@ HARDWARE = Row(
             width=8,
             minimum=0,
             maximum=1,
-            queries=(Query(f"bottomk(10, max by (pod) (pod:dcgm_gr_engine_active:avg{{{PLACE}}}))", "{{pod}}"),),
+            queries=(Query(standing_out("pod:dcgm_gr_engine_active_avg:bottom10", selector=PLACE), "{{pod}}"),),
             may_be_empty=NO_GPUS,
             runbooks=("GPUIdleWaste",),
         ),
@@ -228,7 +232,7 @@ HARDWARE = Row(
             minimum=0,
             queries=(
                 Query(
-                    'bottomk(10, min by (hostname, gpu) (DCGM_FI_DEV_SM_CLOCK{cluster=~"$cluster"})) * 1e6',
+                    standing_out("gpu:dcgm_sm_clock_mhz:bottom10", "hostname, gpu", _CLUSTER) + " * 1e6",
                     "{{hostname}} GPU {{gpu}}",
                 ),
             ),
@@ -243,7 +247,7 @@ HARDWARE = Row(
             width=8,
             queries=(
                 Query(
-                    'topk(10, max by (hostname, gpu) (DCGM_FI_DEV_XID_ERRORS{cluster=~"$cluster"}))',
+                    standing_out("gpu:dcgm_xid_errors:top10", "hostname, gpu", _CLUSTER),
                     "{{hostname}} GPU {{gpu}}",
                 ),
             ),

@@ -1,6 +1,6 @@
 """What engines need not compute again, and what it takes until a new replica serves."""
 
-from dashboards._selectors import ANNOTATIONS, BY_MODEL, ENGINE, FLEET_VARIABLES, MODEL, PLACE, POOL, counted, mean
+from dashboards._selectors import ANNOTATIONS, ENGINE, FLEET_VARIABLES, MODEL, PLACE, POOL, mean, standing_out
 from dashboards._values import Dashboard, Panel, Query, Row
 
 NO_ROUTER = "no llm-d router is scraped"
@@ -13,25 +13,9 @@ def hit_ratio(hits: str, queries: str, by: str) -> str:
     return f"sum by ({by}) ({hits}) / (sum by ({by}) ({queries}) > 0)"
 
 
-def of_age(condition: str) -> str:
-    """The hit ratio of the replicas whose age fulfils a condition, by model."""
-    born = f"time() - kube_pod_created{{{PLACE}}} {condition}"
-    hits, queries = (
-        f"(sum by ({BY_MODEL}, pod) (rate(vllm:prefix_cache_{what}_total{{{ENGINE}}}{_RATE})) "
-        f"and on (cluster, namespace, pod) ({born}))"
-        for what in ("hits", "queries")
-    )
-    return hit_ratio(hits, queries, "model_name")
-
-
-def lately(began: str, ended: str) -> str:
-    """Median seconds between two moments of the pods that became ready within the last six hours."""
-    by = "cluster, namespace, pod"
-    young = f"time() - kube_pod_status_ready_time{{{PLACE}}} < 21600"
-    return (
-        f"quantile(0.5, (max by ({by}) ({ended}{{{PLACE}}}) - max by ({by}) ({began}{{{PLACE}}})) "
-        f"and on ({by}) ({young}) and on ({by}) pod:kube_pod_pool:info)"
-    )
+def lately(part: str) -> str:
+    """Median seconds of a part of the starts of the last six hours: of a pool, or the mean of the pools' medians."""
+    return f'avg(pool:kube_pod_start_{part}_seconds:median{{{PLACE},pool=~"$pool"}})'
 
 
 CACHE = Row(
@@ -64,18 +48,7 @@ CACHE = Row(
             unit="percentunit",
             minimum=0,
             maximum=1,
-            queries=(
-                Query(
-                    "bottomk(10, "
-                    + hit_ratio(
-                        f"rate(vllm:prefix_cache_hits_total{{{ENGINE}}}{_RATE})",
-                        f"rate(vllm:prefix_cache_queries_total{{{ENGINE}}}{_RATE})",
-                        "pod",
-                    )
-                    + ")",
-                    "{{pod}}",
-                ),
-            ),
+            queries=(Query(standing_out("pod:vllm_prefix_cache_hits_ratio_rate5m:bottom10"), "{{pod}}"),),
         ),
         Panel(
             title="Prefix hits of young and of settled replicas",
@@ -85,10 +58,16 @@ CACHE = Row(
             minimum=0,
             maximum=1,
             queries=(
-                Query(of_age("< 1800"), "{{model_name}} young"),
-                Query(of_age(">= 1800"), "{{model_name}} settled"),
+                Query(
+                    hit_ratio(
+                        f"role_age:vllm_prefix_cache_hits:rate5m{{{ENGINE}}}",
+                        f"role_age:vllm_prefix_cache_queries:rate5m{{{ENGINE}}}",
+                        "model_name, age",
+                    ),
+                    "{{model_name}} {{age}}",
+                ),
             ),
-            may_be_empty="no replica is younger than half an hour, or none is older",
+            may_be_empty=NO_STATE,
         ),
         Panel(
             title="Cold caches",
@@ -154,8 +133,8 @@ CACHE = Row(
             queries=(
                 Query(
                     hit_ratio(
-                        f'rate(vllm:external_prefix_cache_hits_total{{{ENGINE},llm_d_ai_role!="decode"}}{_RATE})',
-                        f'rate(vllm:external_prefix_cache_queries_total{{{ENGINE},llm_d_ai_role!="decode"}}{_RATE})',
+                        f'role:vllm_external_prefix_cache_hits:rate5m{{{ENGINE},llm_d_ai_role!="decode"}}',
+                        f'role:vllm_external_prefix_cache_queries:rate5m{{{ENGINE},llm_d_ai_role!="decode"}}',
                         "model_name",
                     ),
                     "{{model_name}}",
@@ -173,12 +152,12 @@ CACHE = Row(
             queries=(
                 Query(
                     "histogram_quantile(0.5, sum by (le) "
-                    f"(rate(vllm:kv_block_lifetime_seconds_bucket{{{ENGINE}}}{_RATE})))",
+                    f"(role_le:vllm_kv_block_lifetime_seconds_bucket:rate5m{{{ENGINE}}}))",
                     "life",
                 ),
                 Query(
                     "histogram_quantile(0.5, sum by (le) "
-                    f"(rate(vllm:kv_block_idle_before_evict_seconds_bucket{{{ENGINE}}}{_RATE})))",
+                    f"(role_le:vllm_kv_block_idle_before_evict_seconds_bucket:rate5m{{{ENGINE}}}))",
                     "idle before eviction",
                 ),
             ),
@@ -202,15 +181,16 @@ STARTING = Row(
         Panel(
             title="Where a start goes",
             description="Medians of the pods that became ready within six hours: until a node had room, until their "
-            "init containers were done, and from there until they served (image, weights, compilation, warm-up).",
+            "init containers were done, and from there until they served (image, weights, compilation, warm-up). Of "
+            "several pools the mean of their medians: choose one to see its own.",
             unit="s",
             kind="stacked",
             width=8,
             minimum=0,
             queries=(
-                Query(lately("kube_pod_created", "kube_pod_status_scheduled_time"), "waiting for a node"),
-                Query(lately("kube_pod_status_scheduled_time", "kube_pod_status_initialized_time"), "init containers"),
-                Query(lately("kube_pod_status_initialized_time", "kube_pod_status_ready_time"), "until it serves"),
+                Query(lately("unscheduled"), "waiting for a node"),
+                Query(lately("initializing"), "init containers"),
+                Query(lately("loading"), "until it serves"),
             ),
             may_be_empty="no pod became ready within six hours",
             runbooks=("TokenFactoryStartSlow",),
@@ -221,7 +201,7 @@ STARTING = Row(
             unit="s",
             width=8,
             minimum=0,
-            queries=(Query(f"topk(10, max by (pod) (pod:kube_pod_not_ready_seconds:max{{{PLACE}}}))", "{{pod}}"),),
+            queries=(Query(standing_out("pod:kube_pod_not_ready_seconds_max:top10", selector=PLACE), "{{pod}}"),),
             may_be_empty="every pod is ready",
             runbooks=("TokenFactoryStartStuck",),
         ),
@@ -247,7 +227,7 @@ STARTING = Row(
             kind="steps",
             width=8,
             minimum=0,
-            queries=(Query(f"sum by (namespace) (kube_pod_status_unschedulable{{{PLACE}}})", "{{namespace}}"),),
+            queries=(Query(f"sum by (namespace) (namespace:kube_pod_unschedulable:sum{{{PLACE}}})", "{{namespace}}"),),
             may_be_empty="every pod has a node",
             runbooks=("TokenFactoryPodUnschedulable",),
         ),
@@ -259,19 +239,23 @@ STARTING = Row(
             kind="steps",
             width=8,
             minimum=0,
-            queries=(Query(f"sum by (reason) (kube_pod_container_status_waiting_reason{{{PLACE}}})", "{{reason}}"),),
+            queries=(
+                Query(f"sum by (reason) (namespace_reason:kube_pod_container_waiting:sum{{{PLACE}}})", "{{reason}}"),
+            ),
             may_be_empty="no container waits",
         ),
         Panel(
             title="Restarts of containers",
-            description="Containers that died and were started anew, by pod. An engine comes back with an empty cache.",
+            description="Containers that died and were started anew within five minutes, in the ten pods in which most "
+            "did. An engine comes back with an empty cache.",
             unit="short",
             kind="bars",
             width=24,
             minimum=0,
             queries=(
                 Query(
-                    counted(f"kube_pod_container_status_restarts_total{{{PLACE}}}", "pod", "$__rate_interval"),
+                    "topk(10, max by (pod) (max_over_time("
+                    f"pod:kube_pod_container_restarts_increase5m:top10{{{PLACE}}}[$__rate_interval])))",
                     "{{pod}}",
                 ),
             ),

@@ -203,7 +203,7 @@ REQUESTS = Row(
                     "error: {{error_code}}",
                 ),
                 Query(
-                    f"sum by (reason) (rate(vllm:admission_rejections_total{{{MODEL}}}[$__rate_interval]))",
+                    f"sum by (reason) (role_reason:vllm_admission_rejections:rate5m{{{MODEL}}})",
                     "engine: {{reason}}",
                 ),
             ),

@@ -156,14 +156,11 @@ SIDES = Row(
             maximum=1,
             queries=tuple(
                 Query(
-                    "avg by (llm_d_ai_role) (avg by (cluster, namespace, pod) (label_replace(label_replace("
-                    f'DCGM_FI_PROF_{metric}{{exported_pod!=""}}, "pod", "$1", "exported_pod", "(.+)"), '
-                    '"namespace", "$1", "exported_namespace", "(.+)")) '
-                    "* on (cluster, namespace, pod) group_left (llm_d_ai_role) "
-                    f"group by (cluster, namespace, pod, llm_d_ai_role) (vllm:num_requests_running{{{ENGINE}}}))",
+                    f"sum by (llm_d_ai_role) (role:dcgm_{metric}:avg{{{ENGINE}}} * role:vllm_pods:count) "
+                    f"/ sum by (llm_d_ai_role) (role:vllm_pods:count and role:dcgm_{metric}:avg{{{ENGINE}}})",
                     f"{part} {{{{llm_d_ai_role}}}}",
                 )
-                for metric, part in (("PIPE_TENSOR_ACTIVE", "tensor cores"), ("DRAM_ACTIVE", "memory"))
+                for metric, part in (("pipe_tensor_active", "tensor cores"), ("dram_active", "memory"))
             ),
             may_be_empty="no DCGM exporter is scraped",
         ),
@@ -216,7 +213,7 @@ HAND_OVER = Row(
             minimum=0,
             queries=(
                 Query(
-                    f"sum(llm_d_epp_inflight_tokens{{{PLACE}}}) "
+                    f"sum(namespace:llm_d_epp_inflight_tokens:sum{{{PLACE}}}) "
                     "/ (sum(role_source:vllm_prompt_tokens:rate5m"
                     f'{{{PLACE},source="local_compute"}}) > 0)',
                     "to work off",
@@ -243,10 +240,7 @@ HAND_OVER = Row(
             width=8,
             minimum=0,
             queries=(
-                Query(
-                    f"sum by (model_name) (rate(vllm:nixl_bytes_transferred_sum{{{ENGINE}}}[$__rate_interval]))",
-                    "{{model_name}}",
-                ),
+                Query(f"sum by (model_name) (role:vllm_nixl_bytes_transferred:rate5m{{{ENGINE}}})", "{{model_name}}"),
             ),
             may_be_empty=NO_NIXL,
         ),
@@ -258,8 +252,8 @@ HAND_OVER = Row(
             width=8,
             minimum=0,
             queries=(
-                Query(f"sum(rate(vllm:nixl_num_failed_transfers_total{{{ENGINE}}}[$__rate_interval]))", "failed"),
-                Query(f"sum(rate(vllm:nixl_num_kv_expired_reqs_total{{{ENGINE}}}[$__rate_interval]))", "expired"),
+                Query(f"sum(role:vllm_nixl_num_failed_transfers:rate5m{{{ENGINE}}})", "failed"),
+                Query(f"sum(role:vllm_nixl_num_kv_expired_reqs:rate5m{{{ENGINE}}})", "expired"),
             ),
             may_be_empty=NO_NIXL,
             runbooks=("TokenFactoryPDTransferFailing",),
@@ -271,7 +265,7 @@ HAND_OVER = Row(
             kind="stacked",
             width=24,
             minimum=0,
-            queries=(Query(f"sum by (stage) (vllm:num_requests_kv_fetch_by_stage{{{ENGINE}}})", "{{stage}}"),),
+            queries=(Query(f"sum by (stage) (role_stage:vllm_num_requests_kv_fetch:sum{{{ENGINE}}})", "{{stage}}"),),
             may_be_empty="engines are older than vLLM 0.33",
         ),
     ),

@@ -189,4 +189,4 @@ def test_a_package_without_its_repository_finds_its_policies_dashboards_and_rule
         check=True,
     )
 
-    assert told.stdout.split() == [str(tmp_path / "site" / "aiops"), "6", "3", "5"]
+    assert told.stdout.split() == [str(tmp_path / "site" / "aiops"), "6", "3", "6"]

@@ -13,7 +13,7 @@ from aiops.observe.packaged import packaged
 from tests import parts
 from tests.observe.policy_texts import GOOD, spec, written
 
-NAMES = ["aiops", "fleet", "gpu", "objectives", "token-factory"]
+NAMES = ["aiops", "fleet", "gpu", "objectives", "replicas", "token-factory"]
 DEPLOY = Path(__file__).parents[2] / "deploy" / "monitoring"
 
 
