@@ -94,13 +94,15 @@ def doctor(
         ):
             metrics, at = ask_prometheus(client, policies), datetime.now(UTC)
             observer = PrometheusObserver(client, lambda: policies, lambda: at, window=rate_window)
+            cluster = None if access is None else ask_cluster(access, policies, lease, at, victims=deletion_cost)
+            view = None if cluster is None else cluster.view
             facts = Facts(
                 at=at,
                 policies=policies,
                 # What does not answer is not asked again: it is to be told in time.
-                snapshot=Snapshot(at, blind=metrics.problem) if metrics.problem else observer.observe(),
+                snapshot=Snapshot(at, blind=metrics.problem) if metrics.problem else observer.observe(view),
                 metrics=metrics,
-                cluster=None if access is None else ask_cluster(access, policies, lease, at, victims=deletion_cost),
+                cluster=cluster,
                 window=rate_window,
             )
         checkup = judge(facts)

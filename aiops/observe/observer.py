@@ -72,7 +72,7 @@ class PrometheusObserver:
         managed = {policy.ref for policy in policies}
         return Snapshot(
             at=at,
-            models=tuple(_Look(policy, fleet, histograms, gateways).model() for policy in policies),
+            models=tuple(_Look(policy, fleet, histograms, gateways, view).model() for policy in policies),
             unmanaged=tuple(sorted(set(fleet.engines) - managed)),
             queries=count,
         )
@@ -91,6 +91,7 @@ class _Look:
     fleet: Fleet
     histograms: EngineHistograms
     gateways: Gateways
+    view: ClusterView | None
 
     @property
     def ref(self) -> ModelRef:
@@ -137,7 +138,13 @@ class _Look:
         )
 
     def _asked(self, target: PoolRef) -> int | None:
-        """Give ``spec.replicas``; a LeaderWorkerSet keeps its leaders in a StatefulSet of its own name."""
+        """Give ``spec.replicas``: by Kubernetes where it is asked, else by kube-state-metrics.
+
+        There a LeaderWorkerSet keeps its leaders in a StatefulSet of its own name.
+        """
+        known = self.view.target(target) if self.view is not None else None
+        if known is not None:
+            return known.replicas
         kind = "StatefulSet" if target.kind == "LeaderWorkerSet" else target.kind
         return self.fleet.cluster.replicas.get(replace(target, kind=kind))
 

@@ -27,7 +27,7 @@ from aiops.plan.shifts import demand_shifts
 from aiops.plan.sizing import PoolNeed, size
 from aiops.plan.state import ModelMemory, PoolMemory, State
 from aiops.plan.victims import victims_of
-from aiops.plan.work import replica_rate, shape_of, work_of
+from aiops.plan.work import least_work, replica_rate, shape_of, work_of
 
 # Prefill before decode: the order in which sizing takes a pair.
 _ORDER = (Role.PREFILL, Role.DECODE, Role.BOTH)
@@ -161,6 +161,9 @@ class _View:
         shape = shape_of(demand) if demand else None
         capacities = tuple(capacity_of(pool.role, profiles[pool.role], shape, itl_s) for pool in self.pools)
         work = work_of(demand, profiles, itl_s) if demand else None
+        if demand is not None and shape is None and self._sleeps and (demand.requests_per_s or demand.backlog_requests):
+            # Nobody can tell how large requests are before one was served: the first replica is for any.
+            work = least_work(profiles)
         if demand is None or work is None:
             return _Draft(work, capacities, held=self._held(Reason.NO_DEMAND_SIGNAL))
         if any(self._current(pool) is None for pool in self.pools):
@@ -336,6 +339,11 @@ class _View:
         settled = len(set(in_force(self.memory.pool(ref).currents, self.now_s - self.lead.p90_s))) == 1
         seen = self._seen(pool)
         return saturated and settled and not self._skewed and not (seen and seen.unplaced)
+
+    @property
+    def _sleeps(self) -> bool:
+        """Whether the model is at zero."""
+        return all(self._current(pool) == 0 for pool in self.pools)
 
     @property
     def _skewed(self) -> bool:

@@ -17,6 +17,7 @@ from aiops.model.profile import CapacityProfile
 from aiops.model.refs import Role
 
 _SIGNIFICANT_STEPS = 200  # sizes are rounded to half a percent, so that a day of history needs a few hundred look-ups
+_LEAST = 1e-6  # replica-seconds a second: more than nothing, whatever a replica may be filled to
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,11 @@ def work_of(demand: TokenDemand, profiles: dict[Role, CapacityProfile], itl_boun
             for role, profile in profiles.items()
         }
     )
+
+
+def least_work(profiles: dict[Role, CapacityProfile]) -> Work:
+    """Give the work that needs one replica of each role, for requests of which nothing but their number is known."""
+    return Work(**{str(role): _LEAST for role in profiles})
 
 
 def replica_rate(role: Role, profile: CapacityProfile, shape: RequestShape, itl_bound_s: float) -> ReplicaRate:

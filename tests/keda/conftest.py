@@ -8,7 +8,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.place import own_place
 from tests.cluster.scrape import PodPrometheus, pod_prometheus
 from tests.keda.build import KEDA
-from tests.keda.emitting import aiops_job
+from tests.keda.emitting import aiops_job, router_job
 from tests.keda.real_keda import Keda, keda
 
 # The cluster's fixtures serve here too.
@@ -30,7 +30,8 @@ def running_keda(
 def prometheus(
     plane: ControlPlane, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PodPrometheus]:
-    """A real Prometheus that scrapes pods every second, and every aiops as well."""
+    """A real Prometheus that scrapes pods every second, and every aiops and a router as well."""
     folder, program = tmp_path_factory.mktemp("prometheus"), built(PROMETHEUS, pytestconfig)
-    with own_place(plane, "monitoring") as place, pod_prometheus(folder, program, place, jobs=[aiops_job(plane)]) as it:
+    jobs = [aiops_job(plane), router_job(plane)]
+    with own_place(plane, "monitoring") as place, pod_prometheus(folder, program, place, jobs=jobs) as it:
         yield it

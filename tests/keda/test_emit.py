@@ -5,7 +5,7 @@ Every write of ``spec.replicas`` is looked at: whatever fails, none may be a num
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
+from aiops.serve.pod_fleet import Address
 from tests.cluster.live import Settings, factory_on_pods
 from tests.cluster.manifests import Manifest
 from tests.cluster.place import Place
 from tests.cluster.recorder import recorder
 from tests.cluster.recording import ReplicasSet, read_recording
 from tests.cluster.scrape import PodPrometheus
-from tests.keda.emitting import PORTS, emitting, exported, scaled_objects, unasked, wrote_only_its_lease
+from tests.keda.emitting import PORTS, emitting, exported, router, scaled_objects, unasked, wrote_only_its_lease
 from tests.parts import wait_for
 from tests.simulate.factories import shipped_profiles
 
@@ -63,6 +64,11 @@ class Emitted:
         """Let a person hold the pool at a number: it is what aiops exports then, whatever the load."""
         held = {"metadata": {"annotations": {"aiops.tokenfactory.dev/hold-at": str(replicas)}}}
         self.place.apps.patch_namespaced_deployment(POOL, self.place.namespace, held)
+
+    def release(self) -> None:
+        """Give the pool back to its load."""
+        free = {"metadata": {"annotations": {"aiops.tokenfactory.dev/hold-at": None}}}
+        self.place.apps.patch_namespaced_deployment(POOL, self.place.namespace, free)
 
     def wait_for(self, replicas: int) -> None:
         wait_for(lambda: self.asked == replicas, f"{replicas} replicas are asked for", timeout_s=120.0)
@@ -111,12 +117,14 @@ class Emitted:
 
 
 @contextmanager
-def emitted(place: Place, prometheus: PodPrometheus, folder: Path, settings: Settings) -> Iterator[Emitted]:
+def emitted(
+    place: Place, prometheus: PodPrometheus, folder: Path, settings: Settings, routers: Sequence[Address] = ()
+) -> Iterator[Emitted]:
     """Two replicas that serve under a load, and KEDA with what aiops keda printed; aiops itself does not run yet."""
     place.add_nodes(3)
     settings = replace(settings, namespace=place.namespace)
     file = folder / "run.jsonl"
-    with factory_on_pods(place, [settings.spec], shipped_profiles()):
+    with factory_on_pods(place, [settings.spec], shipped_profiles(), routers=routers):
         place.apply(settings.server.deployment())
         place.wait_for_ready(2)
         began_s = time.time()
@@ -209,18 +217,28 @@ def test_each_number_goes_through_as_it_is_and_of_two_processes_one_tells_it(
         assert it.value(f"max_over_time({told_by}[30m:1s])") == 1
 
 
-def test_a_pool_that_may_go_to_zero_does_not_because_nobody_tells_its_number(
+def test_a_pool_goes_to_zero_and_comes_back_but_not_because_nobody_tells_its_number(
     place: Place, prometheus: PodPrometheus, tmp_path: Path
 ) -> None:
-    with emitted(place, prometheus, tmp_path, SETTINGS) as it:
+    with emitted(place, prometheus, tmp_path, SETTINGS, [router(place.plane)]) as it:
         it.hold_at(3)
         told = policy(place, least=0)
         place.apply(*scaled_objects(told, tmp_path, prometheus))
         with emitting(place, prometheus, tmp_path, told) as aiops:
             it.wait_for(3)
+            # Asked for none at once, the autoscaler may take all but one before KEDA takes that one, or KEDA takes all.
+            for replicas in (1, 0):
+                it.hold_at(replicas)
+                it.wait_for(replicas)
+            wait_for(lambda: not place.pods(), "nothing is left that would tell of the load")
+            it.release()
+            wait_for(place.ready_pods, "what waits at the router has woken a replica", timeout_s=120.0)
+            it.hold_at(3)
+            it.wait_for(3)
             aiops.program.stop(signal.SIGKILL)
-            it.stays()
-        assert it.replicas() == [2, 3]
+            woken = it.stays()
+        assert it.told() == "unseen 0, unasked []"
+        assert (woken[:5], woken[-1]) == ([2, 3, 1, 0, 1], 3)
 
         # Whatever its behavior says, KEDA looks at this number first.
         place.apply(*scaled_objects(told, tmp_path, prometheus, with_a_fallback_to_none))

@@ -85,6 +85,14 @@ def test_a_model_at_zero_is_told_apart_from_one_that_cannot_be_seen(replicas: in
     assert [(one.verdict, one.says.startswith(says)) for one in found] == [(verdict, True)]
 
 
+def test_a_model_at_zero_is_fine_where_a_router_tells_what_arrives() -> None:
+    known = facts(view=ClusterView(AT, targets=(replace(target(), replicas=0),)))
+    demand = TokenDemand(0.0, None, None, timedelta(minutes=1), DemandSource.GATEWAY)
+    told = replace(known, snapshot=Snapshot(AT, (ModelSnapshot(REF, demand=demand),)))
+
+    assert {one.verdict for one in on(Topic.SIGNAL, told) if one.about == "llm/m"} == {Verdict.FINE}
+
+
 def seen_model(**known: Any) -> Snapshot:
     pool = PoolSnapshot(CHAT, Role.BOTH, "v", 1, replicas=(ReplicaSample("chat-a"),))
     return Snapshot(AT, (ModelSnapshot(REF, (pool,), **known),))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from aiops.model.cluster import ClusterView
 from aiops.model.policy import PolicySet, ScalingPolicy
 from aiops.model.snapshot import ModelSnapshot, ReplicaSample, SignalHealth, Snapshot
 from aiops.observe.observer import PrometheusObserver
@@ -118,12 +119,17 @@ def pd_pools() -> list[dict[str, Any]]:
 
 
 def look(
-    url: str, at: datetime, *policies: ScalingPolicy, window_s: float = 8, matchers: tuple[str, ...] = ()
+    url: str,
+    at: datetime,
+    *policies: ScalingPolicy,
+    window_s: float = 8,
+    matchers: tuple[str, ...] = (),
+    view: ClusterView | None = None,
 ) -> Snapshot:
-    """Observe once, as of a moment."""
+    """Observe once, as of a moment; ``view`` is what Kubernetes says."""
     with PrometheusClient(PrometheusAccess(url=url, matchers=matchers)) as client:
         window = timedelta(seconds=window_s)
-        return PrometheusObserver(client, lambda: PolicySet(policies), lambda: at, window).observe()
+        return PrometheusObserver(client, lambda: PolicySet(policies), lambda: at, window).observe(view)
 
 
 def only(snapshot: Snapshot) -> ModelSnapshot:

@@ -214,6 +214,38 @@ def test_zero_needs_a_gateway_that_would_notice_the_next_request() -> None:
     assert only(cycle_of(woken, policy_set)).desired == 1
 
 
+@pytest.mark.parametrize(
+    ("requests_per_s", "waiting", "current", "desired", "reasons"),
+    [
+        pytest.param(0.2, 0, 0, 1, (Reason.DEMAND_NOW,), id="something arrives"),
+        pytest.param(0, 3, 0, 1, (Reason.DEMAND_NOW,), id="something waits"),
+        pytest.param(500, 900, 0, 1, (Reason.DEMAND_NOW,), id="much arrives, and nobody knows how much work it is"),
+        pytest.param(0, 0, 0, 0, (Reason.STEADY,), id="nothing does"),
+        pytest.param(0.2, 0, 1, 1, (Reason.NO_DEMAND_SIGNAL,), id="the first replica has not served one yet"),
+    ],
+)
+def test_at_zero_the_first_request_needs_a_replica_though_nobody_can_tell_its_size(
+    requests_per_s: float, waiting: float, current: int, desired: int, reasons: tuple[Reason, ...]
+) -> None:
+    policy_set = policies(policy(pools=[{"name": "both", "target": {"name": "both"}, "variant": "v", "min": 0}]))
+    unknown = demand_of(requests_per_s, waiting=waiting)
+    unknown = replace(unknown, input_tokens_per_request=None, output_tokens_per_request=None)
+    decision = only(cycle_of(snapshot(START, {"both": current}, unknown), policy_set))
+
+    assert (decision.desired, decision.reasons) == (desired, reasons)
+
+
+def test_prefill_and_decode_wake_together() -> None:
+    pools = [
+        {"name": role, "role": role, "target": {"name": role}, "variant": "v", "min": 0}
+        for role in ("prefill", "decode")
+    ]
+    unknown = replace(demand_of(0.2), input_tokens_per_request=None, output_tokens_per_request=None)
+    cycle = cycle_of(snapshot(START, {"prefill": 0, "decode": 0}, unknown), policies(policy(pools=pools)))
+
+    assert [decision.desired for decision in cycle.decisions] == [1, 1]
+
+
 def test_every_decision_names_its_inputs_and_what_would_change_it() -> None:
     decision = only(cycle_of(snapshot(START, {"both": 5}, demand_of(30))))
     known = {entry.name: entry for entry in decision.inputs}

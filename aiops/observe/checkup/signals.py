@@ -90,9 +90,9 @@ def _report(metric: Metric, about: str, seen: Mapping[str, SeriesSeen]) -> Signa
 
 def _of_model(policy: ScalingPolicy, facts: Facts, reports: list[SignalReport]) -> Iterator[Finding]:
     model, about = facts.snapshot.model(policy.ref), str(policy.ref)
-    if model.blind and _at_zero(policy, facts):
-        says = "no replica is asked for, and metrics alone cannot tell that from blindness: it is held at zero"
-        yield Finding(Topic.SIGNAL, Verdict.WARNING, about, says, "scrape kube-state-metrics, which tells them apart")
+    if model.demand is None and _at_zero(policy, facts):
+        says = "no replica is asked for, and no router tells what arrives: nothing will wake it"
+        yield Finding(Topic.SIGNAL, Verdict.WARNING, about, says, "have the llm-d router scraped, or min: 1")
         return
     if model.blind:
         last_seen = facts.metrics.last_seen.get((RUNNING.name, policy.ref))
