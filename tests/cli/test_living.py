@@ -161,6 +161,8 @@ def test_kill_9_during_a_cycle_leaves_a_readable_journal_and_the_loop_goes_on(li
         assert len(cycles) >= 5
         assert before is None or (before in cycles and cycles[0].at > before.at)
         before = cycles[0]
+        counted_since = {cycle.fleet.counted_since_s for cycle in cycles}
+        assert counted_since == {cycles[-1].at.timestamp()}, "what the fleet loses is counted from the first life on"
 
 
 def test_a_restart_goes_on_with_the_saved_forecasts_and_a_damaged_file_is_told_and_replaced(
