@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 MODEL, POOL, PROFILE = "chat", "chat-8b", "llama-8b-h100-tp1"
 GPUS = 3
-# A minute and a half for more replicas than there is room for, then for one.
-WINDOWS = [{"at": "0s", "requestsPerS": 30.0}, {"at": "90s", "requestsPerS": 3.0}]
+# Most of a minute for more replicas than there is room for, then for one.
+WINDOWS = [{"at": "0s", "requestsPerS": 30.0}, {"at": "50s", "requestsPerS": 3.0}]
 
 
 def policy(place: Place) -> str:
