@@ -78,8 +78,8 @@ class Report:
         )
         yield ""
         yield (
-            "Until a forecast knows its own errors, growth that is under way is carried on over the lead time. Until it "
-            "has seen a whole day, its tail is believed up to twice the present: its errors are those of so steep a day."
+            "Until a forecast knows its own errors, growth that is under way is carried on over the lead time. Until "
+            "it has seen a day, its tail is believed up to twice the present: its errors are those of so steep a day."
         )
         yield ""
         yield "![Replicas, what waited, time to first token](images/cluster-demo.svg)"
