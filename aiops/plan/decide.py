@@ -222,7 +222,11 @@ class _View:
         current = self._current(pool) or 0
         proposal, why = need.propose(current)
         idle = memory.unplaced
-        stable, held = stabilize(proposal, current, memory.proposals, self.now_s, spec.scale_down, idle)
+        # What was told and not carried out yet stands like a replica that is there: told otherwise meanwhile, the two
+        # numbers would follow each other round and round.
+        told = memory.desired if spec.mode is Mode.EMIT else None
+        standing = max(current, told or 0)
+        stable, held = stabilize(proposal, standing, memory.proposals, self.now_s, spec.scale_down, idle)
         stepped, limited = limit_step(stable, memory.currents, self.now_s, spec.scale_up, spec.scale_down, idle)
         hold = self._hold(pool)
         bounded = stepped if hold is None else hold.clip(stepped)

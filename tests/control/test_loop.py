@@ -11,6 +11,7 @@ from aiops.control.loop import Loop
 from aiops.control.protocols import Observer
 from aiops.model import codec
 from aiops.model.cluster import TargetView
+from aiops.model.cycle import Cycle
 from aiops.model.decision import Decision, Outcome, Reason
 from aiops.model.snapshot import Snapshot
 from aiops.plan import Recording, State, decide, learn_snapshot
@@ -80,6 +81,25 @@ def test_modes(mode: object, leads: bool, applied: bool) -> None:
     assert bool(cluster.outcomes) is applied
     assert (cluster.replicas() > 1) is applied
     assert cluster.cycles[-1].decisions[0].desired != 1
+
+
+class Carried(FakeCluster):
+    """Where others carry out what is told, two cycles later."""
+
+    def record(self, cycle: Cycle) -> None:
+        super().record(cycle)
+        if len(self.cycles) > 2:
+            self.apply(self.cycles[-3].decisions[0])
+
+
+def test_what_others_carry_out_late_is_not_told_otherwise_meanwhile() -> None:
+    # One more than five replicas for a cycle, then fewer than there are.
+    cluster = Carried(lambda now_s: 34.0 if now_s < 600 else 41.0 if now_s < 615 else 20.0, {"both": 5})
+    run(cluster, policies(policy("emit")), 18)
+    asked = [cycle.decisions[0].desired for cycle in cluster.cycles]
+    falls = [(earlier, later) for earlier, later in pairwise(asked) if (earlier or 0) > (later or 0)]
+    assert asked[-1] == max(one or 0 for one in asked) == 6
+    assert falls == [], falls
 
 
 def test_act_up_never_removes() -> None:
