@@ -2,7 +2,8 @@
 
 from dashboards._values import Annotation, Line, Query, Variable
 
-PLACE = 'cluster=~"$cluster",namespace=~"$namespace"'
+CLUSTER = 'cluster=~"$cluster"'
+PLACE = f'{CLUSTER},namespace=~"$namespace"'
 MODEL = f'{PLACE},model_name=~"$model"'
 ENGINE = f'{MODEL},llm_d_ai_role=~"$role"'
 # What users see: a prefill replica answers the same request with one token, which must not count twice.
@@ -18,7 +19,7 @@ def variables(counted: str, role: str) -> tuple[Variable, ...]:
     """The choices at the top; ``counted`` is a metric with all models, ``role`` its label for the role of a replica."""
     return (
         Variable("cluster", "Cluster", "label_values(up, cluster)"),
-        Variable("namespace", "Namespace", f'label_values({counted}{{cluster=~"$cluster"}}, namespace)'),
+        Variable("namespace", "Namespace", f"label_values({counted}{{{CLUSTER}}}, namespace)"),
         Variable("model", "Model", f"label_values({counted}{{{PLACE}}}, model_name)"),
         Variable("role", "Role", f"label_values({counted}{{{MODEL}}}, {role})"),
         Variable("pool", "Pool", f"label_values(aiops_ready_replicas{{{MODEL}}}, pool)"),

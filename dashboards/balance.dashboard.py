@@ -1,11 +1,10 @@
 """One replica against its peers: what is hot, what idles, and how the router spreads the load."""
 
-from dashboards._selectors import ANNOTATIONS, ENGINE, FLEET_VARIABLES, MODEL, PLACE, POOL, standing_out
+from dashboards._selectors import ANNOTATIONS, CLUSTER, ENGINE, FLEET_VARIABLES, MODEL, PLACE, POOL, standing_out
 from dashboards._values import Dashboard, Line, Panel, Query, Row
 
 NO_ROUTER = "no llm-d router is scraped"
 NO_GPUS = "no DCGM exporter is scraped"
-_CLUSTER = 'cluster=~"$cluster"'
 TOP = "The ten that stand out, and what their peers do."
 
 
@@ -232,7 +231,7 @@ HARDWARE = Row(
             minimum=0,
             queries=(
                 Query(
-                    standing_out("gpu:dcgm_sm_clock_mhz:bottom10", "hostname, gpu", _CLUSTER) + " * 1e6",
+                    standing_out("gpu:dcgm_sm_clock_mhz:bottom10", "hostname, gpu", CLUSTER) + " * 1e6",
                     "{{hostname}} GPU {{gpu}}",
                 ),
             ),
@@ -247,7 +246,7 @@ HARDWARE = Row(
             width=8,
             queries=(
                 Query(
-                    standing_out("gpu:dcgm_xid_errors:top10", "hostname, gpu", _CLUSTER),
+                    standing_out("gpu:dcgm_xid_errors:top10", "hostname, gpu", CLUSTER),
                     "{{hostname}} GPU {{gpu}}",
                 ),
             ),

@@ -1,6 +1,6 @@
 """All models at a glance: what they serve, whether users are well, what it costs, and what is wrong."""
 
-from dashboards._selectors import ANNOTATIONS, BY_MODEL, FLEET_VARIABLES, MODEL, PLACE, POOL, USERS, budget
+from dashboards._selectors import ANNOTATIONS, BY_MODEL, CLUSTER, FLEET_VARIABLES, MODEL, PLACE, POOL, USERS, budget
 from dashboards._values import Dashboard, Line, Panel, Query, Row
 
 _SERVED = f"sum(role:vllm_generation_tokens:rate5m{{{USERS}}})"
@@ -47,8 +47,8 @@ NOW = Row(
             width=4,
             queries=(
                 Query(
-                    'sum(cluster:kube_gpus_held:sum{cluster=~"$cluster"})'
-                    ' / sum(cluster:kube_gpus_allocatable:sum{cluster=~"$cluster"})',
+                    f"sum(cluster:kube_gpus_held:sum{{{CLUSTER}}})"
+                    f" / sum(cluster:kube_gpus_allocatable:sum{{{CLUSTER}}})",
                     "held",
                 ),
             ),
@@ -203,8 +203,8 @@ CAPACITY = Row(
             kind="steps",
             minimum=0,
             queries=(
-                Query('sum(cluster:kube_gpus_allocatable:sum{cluster=~"$cluster"})', "offered"),
-                Query('sum(cluster:kube_gpus_held:sum{cluster=~"$cluster"})', "held"),
+                Query(f"sum(cluster:kube_gpus_allocatable:sum{{{CLUSTER}}})", "offered"),
+                Query(f"sum(cluster:kube_gpus_held:sum{{{CLUSTER}}})", "held"),
                 Query(f"sum(aiops_gpus{{{POOL}}})", "of aiops' pools"),
             ),
             lines=(Line("offered", color="gray", dash=6),),

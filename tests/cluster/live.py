@@ -35,7 +35,7 @@ from tests.parts import wait_for
 from tests.simulate.factories import shipped_profiles
 
 ACCOUNT = "live-factory"
-ROUTER_PORT = 9091
+_ROUTER_PORT = 9091
 CONSOLE_PORT = 9095
 MODES = ("observe", "emit", "act")
 _STEP_S = 10.0  # from one rate of the ramp to the next
@@ -206,6 +206,18 @@ class LiveCluster:
     workloads: tuple[Workload, ...]
 
 
+def router(plane: ControlPlane, number: int = 0) -> Address:
+    """Where a factory's router answers, if it has one; of several, each has a number."""
+    return plane.block.server, _ROUTER_PORT + number
+
+
+def router_job(namespace: str, model: str, where: Address) -> dict[str, object]:
+    """How the router of a model is scraped."""
+    labels = {"namespace": namespace, "pod": f"{model}-epp", "endpoint": "metrics"}
+    target = {"targets": [f"{where[0]}:{where[1]}"], "labels": labels}
+    return {"job_name": f"epp-{namespace}-{model}", "static_configs": [target]}
+
+
 @contextmanager
 def live_cluster(folder: Path, settings: Settings, *others: Workload) -> Iterator[LiveCluster]:
     """A control plane with nodes, Deployments, a Prometheus, and the factory that serves on their pods.
@@ -217,8 +229,10 @@ def live_cluster(folder: Path, settings: Settings, *others: Workload) -> Iterato
         plane = stack.enter_context(control_plane(folder, build(CLUSTER)))
         place = new_place(plane, settings.namespace)
         place.add_nodes(settings.nodes, gpus=settings.gpus)
-        routers = [(plane.block.server, ROUTER_PORT + number) for number in range(len(workloads))]
-        jobs = [_router_job(workload.spec, router) for workload, router in zip(workloads, routers, strict=True)]
+        routers = [router(plane, number) for number in range(len(workloads))]
+        jobs = [
+            router_job(settings.namespace, one.spec.model, where) for one, where in zip(workloads, routers, strict=True)
+        ]
         prometheus = stack.enter_context(
             pod_prometheus(
                 folder,
@@ -233,12 +247,6 @@ def live_cluster(folder: Path, settings: Settings, *others: Workload) -> Iterato
         place.apply(*(server.deployment() for workload in workloads for server in workload.servers))
         wait_for(place.pods, "the first pods are ordered")
         yield LiveCluster(settings, plane, place, prometheus, live, routers[0], workloads)
-
-
-def _router_job(spec: FactorySpec, router: Address) -> dict[str, object]:
-    labels = {"namespace": spec.namespace, "pod": f"{spec.model}-epp", "endpoint": "metrics"}
-    target = {"targets": [f"{router[0]}:{router[1]}"], "labels": labels}
-    return {"job_name": f"epp-{spec.model}", "static_configs": [target]}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.place import own_place
 from tests.cluster.scrape import PodPrometheus, pod_prometheus
 from tests.keda.build import KEDA
-from tests.keda.emitting import aiops_job, router_job
+from tests.keda.emitting import aiops_job, any_router_job
 from tests.keda.real_keda import Keda, keda
 
 # The cluster's fixtures serve here too.
@@ -32,6 +32,6 @@ def prometheus(
 ) -> Iterator[PodPrometheus]:
     """A real Prometheus that scrapes pods every second, and every aiops and a router as well."""
     folder, program = tmp_path_factory.mktemp("prometheus"), built(PROMETHEUS, pytestconfig)
-    jobs = [aiops_job(plane), router_job(plane)]
+    jobs = [aiops_job(plane), any_router_job(plane)]
     with own_place(plane, "monitoring") as place, pod_prometheus(folder, program, place, jobs=jobs) as it:
         yield it

@@ -24,7 +24,7 @@ from aiops.simulate.spec import RouterSpec
 from tests.cluster.build import CLUSTER, PROMETHEUS, MissingPart, build, tell
 from tests.cluster.control_plane import ControlPlane, control_plane
 from tests.cluster.demo import SETTINGS
-from tests.cluster.live import Live, Settings, factory_on_pods
+from tests.cluster.live import Live, Settings, factory_on_pods, router, router_job
 from tests.cluster.place import Place, new_place
 from tests.cluster.recorder import recorder
 from tests.cluster.recording import Recording, read_recording
@@ -37,7 +37,6 @@ from tests.keda.real_keda import keda
 from tests.simulate.factories import shipped_profiles
 
 _NIGHT_AFTER_S = 300.0
-_ROUTER_PORT = 9191
 # Of the simulated engines under this load ten hold the objectives at 66 requests/s, and nine fall behind.
 _REPLICA_REQ_PER_S = 66 / 10
 # Whoever asks, asks every 5 s, as the day is shorter than one is: scrapes, aiops, the HPA.
@@ -78,7 +77,8 @@ def side_by_side(folder: Path, settings: Settings) -> Iterator[list[UnderWay]]:
     """Start a cluster with Prometheus and KEDA, and every lane in it; aiops, which takes longest, comes last."""
     with ExitStack() as stack:
         plane = stack.enter_context(control_plane(folder, build(CLUSTER), autoscaler_period_s=_EVERY_S))
-        monitoring, jobs = new_place(plane, "monitoring"), [aiops_job(plane), *_router_jobs(plane, settings)]
+        monitoring, jobs = new_place(plane, "monitoring"), [aiops_job(plane)]
+        jobs += [router_job(lane.namespace, settings.model, router(plane, i)) for i, lane in enumerate(LANES)]
         prometheus = stack.enter_context(
             pod_prometheus(folder, build(PROMETHEUS), monitoring, jobs=jobs, interval=_EVERY)
         )
@@ -100,7 +100,7 @@ def _lane(
     spec = mine.spec.model_copy(update={"router": RouterSpec(max_waiting=5)})
     file = folder / f"{lane.namespace}.jsonl"
     with (
-        factory_on_pods(place, [spec], shipped_profiles(), routers=[_router(plane, lane)]) as live,
+        factory_on_pods(place, [spec], shipped_profiles(), routers=[router(plane, LANES.index(lane))]) as live,
         recorder(place, prometheus.url, file, live),
         _scaled(lane, place, prometheus, folder, mine),
     ):
@@ -118,18 +118,6 @@ def _scaled(lane: Lane, place: Place, prometheus: PodPrometheus, folder: Path, s
     bounds = {"least": settings.replicas, "most": settings.most}
     place.apply(llm_d.scaled_object(*target, prometheus.url, **bounds, running=lane.running))
     yield
-
-
-def _router(plane: ControlPlane, lane: Lane) -> tuple[str, int]:
-    return plane.block.server, _ROUTER_PORT + LANES.index(lane)
-
-
-def _router_jobs(plane: ControlPlane, settings: Settings) -> Iterator[dict[str, object]]:
-    for lane in LANES:
-        host, port = _router(plane, lane)
-        labels = {"namespace": lane.namespace, "pod": f"{settings.model}-epp", "endpoint": "metrics"}
-        targets = {"targets": [f"{host}:{port}"], "labels": labels}
-        yield {"job_name": f"epp-{lane.namespace}", "static_configs": [targets]}
 
 
 def needed(settings: Settings) -> list[tuple[float, int]]:

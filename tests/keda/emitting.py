@@ -8,11 +8,10 @@ import yaml
 from typer.testing import CliRunner
 
 from aiops.cli.main import app
-from aiops.serve.pod_fleet import Address
 from tests.act.granted import ACCOUNT, grant
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controller import Controller, controller
-from tests.cluster.live import ROUTER_PORT
+from tests.cluster.live import router
 from tests.cluster.manifests import Manifest
 from tests.cluster.place import Place
 from tests.cluster.recording import Recording, ReplicasSet
@@ -29,12 +28,7 @@ def aiops_job(plane: ControlPlane) -> dict[str, object]:
     return {"job_name": "aiops", "honor_labels": True, "static_configs": [{"targets": targets}]}
 
 
-def router(plane: ControlPlane) -> Address:
-    """Where a factory's router answers, if it has one."""
-    return plane.block.server, ROUTER_PORT
-
-
-def router_job(plane: ControlPlane) -> dict[str, object]:
+def any_router_job(plane: ControlPlane) -> dict[str, object]:
     """How a router is scraped whose series name no namespace: that of whoever has it at the time."""
     host, port = router(plane)
     return {"job_name": "router", "static_configs": [{"targets": [f"{host}:{port}"]}]}

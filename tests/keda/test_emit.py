@@ -15,13 +15,13 @@ import pytest
 import yaml
 
 from aiops.serve.pod_fleet import Address
-from tests.cluster.live import Settings, factory_on_pods
+from tests.cluster.live import Settings, factory_on_pods, router
 from tests.cluster.manifests import Manifest
 from tests.cluster.place import Place
 from tests.cluster.recorder import recorder
 from tests.cluster.recording import ReplicasSet, read_recording
 from tests.cluster.scrape import PodPrometheus
-from tests.keda.emitting import PORTS, emitting, exported, router, scaled_objects, unasked, wrote_only_its_lease
+from tests.keda.emitting import PORTS, emitting, exported, scaled_objects, unasked, wrote_only_its_lease
 from tests.parts import wait_for
 from tests.simulate.factories import shipped_profiles
 
@@ -60,15 +60,11 @@ class Emitted:
         found: int = self.place.apps.read_namespaced_deployment(POOL, self.place.namespace).spec.replicas
         return found
 
-    def hold_at(self, replicas: int) -> None:
-        """Let a person hold the pool at a number: it is what aiops exports then, whatever the load."""
-        held = {"metadata": {"annotations": {"aiops.tokenfactory.dev/hold-at": str(replicas)}}}
+    def hold_at(self, replicas: int | None) -> None:
+        """Let a person hold the pool at a number: it is what aiops exports then, whatever the load. None lets go."""
+        at = None if replicas is None else str(replicas)
+        held = {"metadata": {"annotations": {"aiops.tokenfactory.dev/hold-at": at}}}
         self.place.apps.patch_namespaced_deployment(POOL, self.place.namespace, held)
-
-    def release(self) -> None:
-        """Give the pool back to its load."""
-        free = {"metadata": {"annotations": {"aiops.tokenfactory.dev/hold-at": None}}}
-        self.place.apps.patch_namespaced_deployment(POOL, self.place.namespace, free)
 
     def wait_for(self, replicas: int) -> None:
         wait_for(lambda: self.asked == replicas, f"{replicas} replicas are asked for", timeout_s=120.0)
@@ -231,7 +227,7 @@ def test_a_pool_goes_to_zero_and_comes_back_but_not_because_nobody_tells_its_num
                 it.hold_at(replicas)
                 it.wait_for(replicas)
             wait_for(lambda: not place.pods(), "nothing is left that would tell of the load")
-            it.release()
+            it.hold_at(None)
             wait_for(place.ready_pods, "what waits at the router has woken a replica", timeout_s=120.0)
             it.hold_at(3)
             it.wait_for(3)
