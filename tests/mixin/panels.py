@@ -1,4 +1,7 @@
-"""Every query of every dashboard, asked of a Prometheus as Grafana would: what a panel shows, and what stays empty."""
+"""Every query of every dashboard, asked of a Prometheus as Grafana would: what a panel shows, and what stays empty.
+
+What may stay empty, and why, is in may_be_empty.yaml.
+"""
 
 import json
 import re
@@ -6,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.dashboards.checks import expressions
 from tests.dashboards.promql import names
 from tests.mixin.recording import SCRAPE_S
 from tests.mixin.rules import read_rules
 from tests.mixin.server import Asked
+from tests.mixin.troubles import HERE
 
 DASHBOARDS = Path(__file__).parents[2] / "dashboards" / "json"
 # What Grafana puts in: $__rate_interval is four scrapes long. `.*` is what "All" stands for.
@@ -77,10 +83,21 @@ def names_asked_for() -> frozenset[str]:
     return frozenset(name for expr in exprs for name in names(expr))
 
 
-def empty(shown: Json) -> dict[str, list[str]]:
+def silent_panels(shown: Json) -> dict[str, list[str]]:
     """The panels of an evaluated dashboard with queries that gave nothing, and these queries."""
     found = {
         panel["title"]: [target["expr"] for target in panel["targets"] if not target["series"]]
         for panel in shown["panels"]
     }
     return {title: exprs for title, exprs in found.items() if exprs}
+
+
+def silent_rules(asked: Asked, step_s: float) -> set[str]:
+    """The recording rules that recorded nothing, by the names that they record."""
+    return {rule.name for rule in read_rules() if not rule.alert and not asked.range(rule.name, step_s)}
+
+
+def may_be_empty() -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """The panels, by dashboard and title, and the recording rules that may show nothing, with the reasons."""
+    listed = yaml.safe_load((HERE / "may_be_empty.yaml").read_text())
+    return listed["panels"], listed["rules"]

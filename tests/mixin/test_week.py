@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.cluster.build import PROMETHEUS
 from tests.cluster.conftest import built
-from tests.mixin.panels import dashboards, empty, evaluated, names_asked_for
+from tests.mixin.panels import dashboards, evaluated, may_be_empty, names_asked_for, silent_panels, silent_rules
 from tests.mixin.recording import SCRAPE_S, Week, Writer, record
 from tests.mixin.rules import Episode, read_rules
 from tests.mixin.score import judge, summary
 from tests.mixin.server import Asked, Store
-from tests.mixin.troubles import HALF_A_DAY_HOURS, HERE, Trouble, draw_half_a_day
+from tests.mixin.troubles import HALF_A_DAY_HOURS, Trouble, draw_half_a_day
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 _SEED = 1
-_LISTED = yaml.safe_load((HERE / "may_be_empty.yaml").read_text())
 _STEP_S = 5 * SCRAPE_S
 
 
@@ -85,16 +83,14 @@ def test_prometheus_2_keeps_the_bounds_that_exporters_write_and_3_writes_them_as
 
 @pytest.mark.parametrize("dashboard", dashboards(), ids=lambda one: one["uid"])
 def test_every_panel_shows_something_or_is_listed_with_the_reason(day, dashboard):
-    silent = empty(evaluated(day.asked, dashboard, step_s=_STEP_S))
-    listed = _LISTED["panels"].get(dashboard["uid"], {})
+    silent = silent_panels(evaluated(day.asked, dashboard, step_s=_STEP_S))
+    listed = may_be_empty()[0].get(dashboard["uid"], {})
     assert {title: exprs for title, exprs in silent.items() if title not in listed} == {}
     assert [title for title in listed if title not in silent] == [], "these show something: take them off the list"
 
 
 def test_every_recording_rule_records_something_or_is_listed_with_the_reason(day):
-    names = {rule.name for rule in read_rules() if not rule.alert}
-    silent = {name for name in names if not day.asked.range(name, _STEP_S)}
-    assert silent == set(_LISTED["rules"])
+    assert silent_rules(day.asked, _STEP_S) == set(may_be_empty()[1])
 
 
 def test_the_right_alerts_tell_of_the_troubles(day):
