@@ -46,22 +46,20 @@ def stores(plan: Plan, seed: int, hours: float, folder: Path, programs: Mapping[
 
 
 def week(seed: int, hours: float, clean: bool, programs: Mapping[str, Path | None]) -> dict[str, Any]:
-    """Judge one week, as each Prometheus tells it, the first before others."""
+    """Judge one week, as each Prometheus tells it: the first in full, others by their ratios."""
     began, plan = time.perf_counter(), draw_week(seed, hours, clean=clean)
     with tempfile.TemporaryDirectory() as folder:
         kept = stores(plan, seed, hours, Path(folder), programs)
-        told = {major: store.evaluate(read_rules()) for major, store in kept.items()}
+        judged = {major: judge(plan.troubles, store.evaluate(read_rules())) for major, store in kept.items()}
         looks = {} if clean else {major: look(store) for major, store in kept.items()}
-    first, *others = told.values()
-    judged = judge(plan.troubles, first)
+    first, *others = ({**summary(one), "judged": one} for one in judged.values())
     return {
         "seed": seed,
         "clean": clean,
         "wall_s": round(time.perf_counter() - began, 1),
-        **summary(judged),
-        "told_otherwise_by_others": sum(len(set(first) ^ set(other)) for other in others),
+        **first,
+        "others": [{name: other[name] for name in _RATIOS} for other in others],
         "looks": looks,
-        "judged": judged,
     }
 
 
@@ -106,6 +104,7 @@ def weeks(seeds: list[int], hours: float) -> dict[str, Any]:
 
 
 _LOOK_S = 5 * SCRAPE_S
+_RATIOS = ("recall_ratio", "episodes", "precision_ratio", "pages", "false")
 _PARTS = ("told", "false", "episodes")
 
 
