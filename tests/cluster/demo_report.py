@@ -74,7 +74,7 @@ class Report:
             f"{settings.peak_req_per_s:g} at noon, {settings.ramp_s / 60:g} minutes from one to the other, so its "
             f"morning is some twenty times as steep as one is. Replicas are ready {least_s:g} to {most_s:g} s after "
             "they are ordered. The loop turns every 5 s and has no history; as the day is shorter, so are the policy's "
-            "steps and its stabilization (a minute)."
+            "steps and its stabilization (two minutes)."
         )
         yield ""
         yield (

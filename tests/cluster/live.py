@@ -80,7 +80,7 @@ def factory_on_pods(
 # A day of minutes leaves no time for the steps of a day of hours.
 STEPS = {
     "scaleUp": {"maxStep": "100%", "per": "15s"},
-    "scaleDown": {"maxStep": "25%", "per": "20s", "stabilization": "1m"},
+    "scaleDown": {"maxStep": "25%", "per": "20s", "stabilization": "2m"},
 }
 
 
