@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,42 +25,31 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from _mixin_cost import cost
 
 from tests.cluster.build import PROMETHEUS, build, tell
-from tests.mixin.panels import dashboards, evaluated, may_be_empty, names_asked_for, silent_panels, silent_rules
-from tests.mixin.recording import SCRAPE_S, Week, Writer, record
+from tests.mixin.panels import LOOK_S, dashboards, evaluated, may_be_empty, names_asked_for, silent_panels, silent_rules
+from tests.mixin.recording import Week
 from tests.mixin.rules import read_rules
 from tests.mixin.score import Judged, judge, summary
-from tests.mixin.server import Store
-from tests.mixin.troubles import HALF_A_DAY_HOURS, Plan, draw_half_a_day, draw_week
-
-
-def stores(plan: Plan, seed: int, hours: float, folder: Path, programs: Mapping[str, Path | None]) -> dict[str, Store]:
-    """Simulate a plan and keep what each Prometheus of ``programs``, by major version, would hold of it."""
-    names = names_asked_for()
-    found = {major: Store(folder / major, hours, program) for major, program in programs.items()}
-    writers = {store.folder: Writer(names, floats=major == "3") for major, store in found.items()}
-    for path in writers:
-        path.mkdir()
-    for file in record(Week(plan, seed, names), hours, writers):
-        found[file.parent.name].fill([file])
-        file.unlink()
-    return found
+from tests.mixin.server import Store, stores
+from tests.mixin.troubles import HALF_A_DAY_HOURS, draw_half_a_day, draw_week
 
 
 def week(seed: int, hours: float, clean: bool, programs: Mapping[str, Path | None]) -> dict[str, Any]:
-    """Judge one week, as each Prometheus tells it: the first in full, others by their ratios."""
+    """Judge one week, as each Prometheus of ``programs`` tells it: the first in full, others by their ratios."""
     began, plan = time.perf_counter(), draw_week(seed, hours, clean=clean)
     with tempfile.TemporaryDirectory() as folder:
-        kept = stores(plan, seed, hours, Path(folder), programs)
+        held = stores(Week(plan, seed, names_asked_for()), hours, Path(folder), programs)
+        kept = {major: replace(store, program=programs[major]) for major, store in held.items()}
         judged = {major: judge(plan.troubles, store.evaluate(read_rules())) for major, store in kept.items()}
         looks = {} if clean else {major: look(store) for major, store in kept.items()}
-    first, *others = ({**summary(one), "judged": one} for one in judged.values())
+    first, *others = judged
     return {
         "seed": seed,
         "clean": clean,
         "wall_s": round(time.perf_counter() - began, 1),
-        **first,
-        "others": [{name: other[name] for name in _RATIOS} for other in others],
+        **summary(judged[first]),
+        "others": {major: {name: summary(judged[major])[name] for name in _RATIOS} for major in others},
         "looks": looks,
+        "judged": judged[first],
     }
 
 
@@ -67,7 +57,7 @@ def look(store: Store) -> dict[str, Any]:
     """Ask every panel's queries and every rule over the whole time; give what shows nothing and is not listed."""
     panels, rules = may_be_empty()
     with store.running() as asked:
-        shown = [evaluated(asked, dashboard, step_s=_LOOK_S) for dashboard in dashboards()]
+        shown = [evaluated(asked, dashboard, step_s=LOOK_S) for dashboard in dashboards()]
         silent = {one["uid"]: silent_panels(one) for one in shown}
         return {
             "panels": sum(len(one["panels"]) for one in shown),
@@ -78,16 +68,15 @@ def look(store: Store) -> dict[str, Any]:
                 if title not in panels.get(uid, {})
             },
             "rules": sum(not rule.alert for rule in read_rules()),
-            "rules_silent": sorted(silent_rules(asked, _LOOK_S) - set(rules)),
+            "rules_silent": sorted(silent_rules(asked) - set(rules)),
         }
 
 
 def weeks(seeds: list[int], hours: float) -> dict[str, Any]:
     """Judge a troubled and a clean week of each seed."""
-    second = {"2": None}
-    both = {**second, "3": build(PROMETHEUS, tell).programs["prometheus"]}
+    both = {"2": None, "3": build(PROMETHEUS, tell).programs["prometheus"]}
     rows = Parallel(n_jobs=2)(
-        delayed(week)(seed, hours, clean, second if clean else both) for seed in seeds for clean in (False, True)
+        delayed(week)(seed, hours, clean, {"2": None} if clean else both) for seed in seeds for clean in (False, True)
     )
     troubled, clean = ([row.pop("judged") for row in rows if row["clean"] is one] for one in (False, True))
     whole = Judged(*(tuple(one for judged in troubled for one in getattr(judged, name)) for name in _PARTS))
@@ -103,7 +92,6 @@ def weeks(seeds: list[int], hours: float) -> dict[str, Any]:
     }
 
 
-_LOOK_S = 5 * SCRAPE_S
 _RATIOS = ("recall_ratio", "episodes", "precision_ratio", "pages", "false")
 _PARTS = ("told", "false", "episodes")
 
@@ -112,7 +100,8 @@ def panel_data(folder: Path) -> list[str]:
     """Write what the panels show over half a day with troubles; give the files."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        store = stores(draw_half_a_day(1), 1, HALF_A_DAY_HOURS, Path(scratch), {"2": None})["2"]
+        day = Week(draw_half_a_day(1), 1, names_asked_for())
+        store = stores(day, HALF_A_DAY_HOURS, Path(scratch), ["2"])["2"]
         store.evaluate(read_rules())
         with store.running() as asked:
             for dashboard in dashboards():

@@ -187,14 +187,16 @@ def impatient(route: dict[str, Any]) -> dict[str, Any]:
 def alerts_at_once(path: Path) -> Path:
     """The alerts that ship, without the time that they wait; their recordings are in the series already.
 
-    Those of what is absent go on waiting: rules are evaluated before anything was scraped, too.
+    Those of what is absent wait for a moment: rules are evaluated before anything was scraped, too.
     """
     alerts = []
     for file in RULE_FILES:
         for group in yaml.safe_load(file.read_text())["groups"]:
             shipped = [rule for rule in group["rules"] if "alert" in rule]
-            alerts += [rule | ({} if "absent(" in rule["expr"] else {"for": "0s"}) for rule in shipped]
-    alerts = [{**rule, "keep_firing_for": "0s"} for rule in alerts]
+            alerts += [
+                {**rule, "for": "5s" if "absent(" in rule["expr"] else "0s", "keep_firing_for": "0s"}
+                for rule in shipped
+            ]
     path.write_text(yaml.safe_dump({"groups": [{"name": "all", "interval": "1s", "rules": alerts}]}))
     return path
 

@@ -22,6 +22,8 @@ DASHBOARDS = Path(__file__).parents[2] / "dashboards" / "json"
 # What Grafana puts in: $__rate_interval is four scrapes long. `.*` is what "All" stands for.
 _GRAFANA = {"__rate_interval": f"{4 * SCRAPE_S:g}s", "__interval": f"{SCRAPE_S:g}s", "horizon": "10m"}
 
+LOOK_S = 5 * SCRAPE_S
+"""The step at which days are looked at."""
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::\w+)?\}|([A-Za-z_]\w*))")
 
 Json = dict[str, Any]
@@ -92,7 +94,7 @@ def silent_panels(shown: Json) -> dict[str, list[str]]:
     return {title: exprs for title, exprs in found.items() if exprs}
 
 
-def silent_rules(asked: Asked, step_s: float) -> set[str]:
+def silent_rules(asked: Asked, step_s: float = LOOK_S) -> set[str]:
     """The recording rules that recorded nothing, by the names that they record."""
     return {rule.name for rule in read_rules() if not rule.alert and not asked.range(rule.name, step_s)}
 

@@ -55,7 +55,7 @@ class Week:
     def __init__(self, plan: Plan, seed: int, names: Collection[str]) -> None:
         policies = read_policies([HERE / "policies.yaml"])
         world = World(plan.specs, _profiles(policies), policies, seed, STARTS)
-        self.plan, self.factory, self._policies = plan, world.factory(), policies
+        self.plan, self.names, self.factory, self._policies = plan, names, world.factory(), policies
         self._targets = Targets(self.factory, wanted={family_of(name) for name in names}.__contains__)
         self._outside = Outside(self.factory, plan.troubles)
         self._state = world.state()

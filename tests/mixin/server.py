@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import parts
-from tests.mixin.recording import LOOKBACK_S, SCRAPE_S, STARTS
+from tests.mixin.recording import LOOKBACK_S, SCRAPE_S, STARTS, Week, Writer, record
 from tests.mixin.rules import Episode, Rule, fired, levels, write_rules
 
 _BLOCKS = ("tsdb", "create-blocks-from")
@@ -82,6 +82,18 @@ class Store:
             episodes = [one for rule in alerts for one in fired(rule, asked.range(rule.expr), SCRAPE_S)]
         self.fill([_write_alerts(episodes, self.folder / "alerts.txt")] if episodes else [])
         return episodes
+
+
+def stores(week: Week, hours: float, folder: Path, majors: Iterable[str]) -> dict[str, Store]:
+    """Let a week pass once; give what a Prometheus of each of these major versions would hold of it."""
+    found = {major: Store(folder / major, hours) for major in majors}
+    writers = {store.folder: Writer(week.names, floats=major == "3") for major, store in found.items()}
+    for path in writers:
+        path.mkdir()
+    for file in record(week, hours, writers):
+        found[file.parent.name].fill([file])
+        file.unlink()
+    return found
 
 
 def _promtool(*arguments: str) -> None:

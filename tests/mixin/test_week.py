@@ -1,23 +1,21 @@
 """Half a simulated day with some kinds of trouble, in a real Prometheus 2 and a 3: panels, rules and alerts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import pytest
 
 from tests.cluster.build import PROMETHEUS
 from tests.cluster.conftest import built
-from tests.mixin.panels import dashboards, evaluated, may_be_empty, names_asked_for, silent_panels, silent_rules
-from tests.mixin.recording import SCRAPE_S, Week, Writer, record
+from tests.mixin.panels import LOOK_S, dashboards, evaluated, may_be_empty, names_asked_for, silent_panels, silent_rules
+from tests.mixin.recording import SCRAPE_S, Week
 from tests.mixin.rules import Episode, read_rules
 from tests.mixin.score import judge, summary
-from tests.mixin.server import Asked, Store
+from tests.mixin.server import Asked, Store, stores
 from tests.mixin.troubles import HALF_A_DAY_HOURS, Trouble, draw_half_a_day
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 _SEED = 1
-_STEP_S = 5 * SCRAPE_S
 
 
 @dataclass(frozen=True)
@@ -30,21 +28,16 @@ class Day:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
-    """The day as OpenMetrics, by the major version of the Prometheus that stores it so."""
-    folder, names = tmp_path_factory.mktemp("day"), names_asked_for()
-    writers = {folder / major: Writer(names, floats=major == "3") for major in ("2", "3")}
-    for path in writers:
-        path.mkdir()
-    written = list(record(Week(draw_half_a_day(_SEED), _SEED, names), HALF_A_DAY_HOURS, writers))
-    return {path.name: [file for file in written if file.parent == path] for path in writers}
+def held(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
+    """The day as each Prometheus stores it, by its major version."""
+    week = Week(draw_half_a_day(_SEED), _SEED, names_asked_for())
+    return stores(week, HALF_A_DAY_HOURS, tmp_path_factory.mktemp("day"), ("2", "3"))
 
 
 @pytest.fixture(scope="module", params=["2", "3"], ids=["Prometheus 2", "Prometheus 3"])
-def day(request, files, tmp_path_factory, pytestconfig) -> Iterator[Day]:
+def day(request, held, pytestconfig) -> Iterator[Day]:
     program = built(PROMETHEUS, pytestconfig).programs["prometheus"] if request.param == "3" else None
-    store = Store(tmp_path_factory.mktemp(f"prometheus-{request.param}"), HALF_A_DAY_HOURS, program)
-    store.fill(files[request.param])
+    store = replace(held[request.param], program=program)
     episodes = store.evaluate(read_rules())
     with store.running() as asked:
         yield Day(asked, episodes, draw_half_a_day(_SEED).troubles)
@@ -65,7 +58,7 @@ def test_a_scrape_adds_the_labels_that_rules_and_dashboards_choose_by(day):
         ("kube_pod_status_ready", {"cluster", "job", "namespace", "pod"}),
         ("aiops_current_replicas", {"cluster", "job", "namespace", "model_name", "pool", "role"}),
     ):
-        series = day.asked.range(query, _STEP_S)
+        series = day.asked.range(query, LOOK_S)
         assert series, query
         assert all(labels <= set(one["metric"]) for one in series), query
 
@@ -83,14 +76,14 @@ def test_prometheus_2_keeps_the_bounds_that_exporters_write_and_3_writes_them_as
 
 @pytest.mark.parametrize("dashboard", dashboards(), ids=lambda one: one["uid"])
 def test_every_panel_shows_something_or_is_listed_with_the_reason(day, dashboard):
-    silent = silent_panels(evaluated(day.asked, dashboard, step_s=_STEP_S))
+    silent = silent_panels(evaluated(day.asked, dashboard, step_s=LOOK_S))
     listed = may_be_empty()[0].get(dashboard["uid"], {})
     assert {title: exprs for title, exprs in silent.items() if title not in listed} == {}
     assert [title for title in listed if title not in silent] == [], "these show something: take them off the list"
 
 
 def test_every_recording_rule_records_something_or_is_listed_with_the_reason(day):
-    assert silent_rules(day.asked, _STEP_S) == set(may_be_empty()[1])
+    assert silent_rules(day.asked) == set(may_be_empty()[1])
 
 
 def test_the_right_alerts_tell_of_the_troubles(day):
