@@ -11,9 +11,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import yaml
+
+Found = TypeVar("Found")
 
 
 def require(program: str, package: str) -> str:
@@ -45,18 +48,18 @@ def free_port() -> int:
         return port
 
 
-def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> object:
-    """Wait for a state, never for a time."""
+def wait_for(condition: Callable[[], Found], what: str, timeout_s: float = 60.0) -> Found:
+    """Wait for a state, never for a time, and say what was found: asked again, it may be another."""
     deadline = time.monotonic() + timeout_s
     last: object = None
     while time.monotonic() < deadline:
         try:
-            last = condition()
+            last = found = condition()
         except (OSError, urllib.error.URLError, ValueError, KeyError, IndexError) as error:
             last = error
         else:
-            if last:
-                return last
+            if found:
+                return found
         time.sleep(0.1)
     raise AssertionError(f"{what} did not happen within {timeout_s:g} s; last: {last!r}")
 

@@ -205,8 +205,7 @@ def test_prometheus_finds_a_pod_and_scrapes_its_own_address(place: Place, promet
     asked = f'vllm:num_requests_waiting{{namespace="{place.namespace}"}}'
 
     with engine(pod.status.pod_ip):
-        wait_for(lambda: prometheus.query(asked), "Prometheus has the pod's metric")
-        (series,) = prometheus.query(asked)
+        (series,) = wait_for(lambda: prometheus.query(asked), "Prometheus has the pod's metric")
 
     assert series["value"][1] == "7"
     assert series["metric"] == {

@@ -166,7 +166,7 @@ def test_the_right_to_scale_everything_is_told(served: Place, prometheus: PodPro
         return [text for _, text in of(findings, "rights") if "may set the replicas of every" in text]
 
     # The authorizer learns of a rule some moments after it is made.
-    (only,) = wait_for(told, "it is told")  # type: ignore[misc]  # what it waited for
+    (only,) = wait_for(told, "it is told")
     assert only.startswith("may set the replicas of every Deployment in the cluster")
 
 

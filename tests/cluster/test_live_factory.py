@@ -73,11 +73,16 @@ def told(prometheus: PodPrometheus, place: Place, metric: str) -> dict[str, floa
     return {row["metric"]["pod"]: float(row["value"][1]) for row in rows}
 
 
+def all_told(prometheus: PodPrometheus, place: Place, metric: str) -> dict[str, float]:
+    """The same, once it is known of every replica that serves."""
+    found = told(prometheus, place, metric)
+    return found if found.keys() == names(place) else {}
+
+
 def test_prometheus_finds_every_replica_where_its_pod_is(place: Place, live: Live, prometheus: PodPrometheus) -> None:
     running = "vllm:num_requests_running"
-    wait_for(lambda: told(prometheus, place, running).keys() == names(place), "both are scraped")
-    wait_for(lambda: sum(told(prometheus, place, running).values()) > 0, "requests run")
-    (series, _) = prometheus.query(f'{running}{{namespace="{place.namespace}"}}')
+    wait_for(lambda: all_told(prometheus, place, running), "both are scraped")
+    series, *_ = wait_for(lambda: prometheus.query(f'{running}{{namespace="{place.namespace}"}} > 0'), "requests run")
     (pod,) = [pod for pod in place.pods() if pod.metadata.name == series["metric"]["pod"]]
 
     assert series["metric"] == {
@@ -113,7 +118,8 @@ def test_a_replica_that_is_ordered_comes_cold_and_takes_requests(
     new = loading.metadata.name
     wait_for(lambda: told(prometheus, place, "vllm:num_requests_running").get(new), "it has requests")
 
-    began = told(prometheus, place, "process_start_time_seconds")
+    # Prometheus takes some seconds to find a pod, and may find those that are older in the same moment.
+    began = wait_for(lambda: all_told(prometheus, place, "process_start_time_seconds"), "all three are scraped")
     assert began[new] > ordered_at > max(began[name] for name in old)
     assert (failed(live), lost(live)) == (0, 0)
 
@@ -136,7 +142,7 @@ def test_replicas_that_are_sent_away_finish_their_requests_first(
     last = {name: samples(prometheus, place, name)[-1] for name in leaving}
     most = {name: max(samples(prometheus, place, name)) for name in leaving}
     assert all(last[name] < most[name] for name in leaving), "their last scrapes have few requests left"
-    wait_for(lambda: told(prometheus, place, running).keys() == names(place), "nobody is scraped who is gone")
+    wait_for(lambda: all_told(prometheus, place, running), "nobody is scraped who is gone")
     assert (failed(live), lost(live)) == (0, 0)
 
 
