@@ -166,17 +166,18 @@ def _needed(cluster: LiveCluster, settings: Settings, began_s: float) -> Iterato
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.demo", description=__doc__)
     parser.add_argument("--docs", type=Path, default=DOCS, help="where cluster-demo.md and images/cluster-demo.svg go")
+    parser.add_argument("--seed", type=int, default=SETTINGS.seed, help="which requests come when")
     parser.add_argument("--record", type=Path, help="keep the recording, JSON lines, in this file")
     given = parser.parse_args()
     with _file(given.record) as file:
         try:
-            ran = run(file)
+            ran = run(file, replace(SETTINGS, seed=given.seed))
         except MissingPart as part:
             sys.exit(str(part))
-    report = Report(ran.recording, ran.needed, SETTINGS, ran.greatest_lag_s, ran.unanswered)
+    report = Report(ran.recording, ran.needed, ran.settings, ran.greatest_lag_s, ran.unanswered)
     (given.docs / "images").mkdir(parents=True, exist_ok=True)
     about = f"aiops in mode act on a real control plane, {datetime.now(UTC):%Y-%m-%d}; docs/cluster-demo.md"
-    svg = picture_of(ran.recording, "A day in twenty minutes", about, {SETTINGS.deployment: ran.needed})
+    svg = picture_of(ran.recording, "A day in twenty minutes", about, {ran.settings.deployment: ran.needed})
     (given.docs / "images" / "cluster-demo.svg").write_text(svg)
     (given.docs / "cluster-demo.md").write_text(report.markdown())
     sys.stdout.write(json.dumps(report.figures(), indent=2) + "\n")

@@ -99,8 +99,9 @@ def _lane(
     # What would be the sixth to wait in every engine waits at the gateway, as llm-d's flow control has it.
     spec = mine.spec.model_copy(update={"router": RouterSpec(max_waiting=5)})
     file = folder / f"{lane.namespace}.jsonl"
+    routers = [router(plane, LANES.index(lane))]
     with (
-        factory_on_pods(place, [spec], shipped_profiles(), routers=[router(plane, LANES.index(lane))]) as live,
+        factory_on_pods(place, [spec], shipped_profiles(), seed=mine.seed, routers=routers) as live,
         recorder(place, prometheus.url, file, live),
         _scaled(lane, place, prometheus, folder, mine),
     ):
@@ -155,9 +156,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.keda.demo", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="where recordings, picture and figures go")
     parser.add_argument("--ramp-minutes", type=float, default=SETTINGS.ramp_s / 60, help="from night to noon, and back")
+    parser.add_argument(
+        "--seed", type=int, default=SETTINGS.seed, help="which requests come when, the same in every lane"
+    )
     parser.add_argument("--report", action="store_true", help="draw what is recorded there, run nothing")
     given = parser.parse_args()
-    settings = replace(SETTINGS, mode="emit", most=24, nodes=3, ramp_s=given.ramp_minutes * 60)
+    settings = replace(SETTINGS, mode="emit", most=24, nodes=3, ramp_s=given.ramp_minutes * 60, seed=given.seed)
     given.out.mkdir(parents=True, exist_ok=True)
     if not given.report:
         try:
