@@ -39,9 +39,6 @@ from tests.simulate.factories import shipped_profiles
 _NIGHT_AFTER_S = 300.0
 # Of the simulated engines under this load ten hold the objectives at 66 requests/s, and nine fall behind.
 _REPLICA_REQ_PER_S = 66 / 10
-# Whoever asks, asks every 5 s, as the day is shorter than one is: scrapes, aiops, the HPA.
-_EVERY_S = 5
-_EVERY = f"{_EVERY_S}s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +72,13 @@ def policy(settings: Settings) -> str:
 @contextmanager
 def side_by_side(folder: Path, settings: Settings) -> Iterator[list[UnderWay]]:
     """Start a cluster with Prometheus and KEDA, and every lane in it; aiops, which takes longest, comes last."""
+    every = settings.scrape_interval
     with ExitStack() as stack:
-        plane = stack.enter_context(control_plane(folder, build(CLUSTER), autoscaler_period_s=_EVERY_S))
+        plane = stack.enter_context(control_plane(folder, build(CLUSTER), autoscaler_period_s=_seconds(every)))
         monitoring, jobs = new_place(plane, "monitoring"), [aiops_job(plane)]
         jobs += [router_job(lane.namespace, settings.model, router(plane, i)) for i, lane in enumerate(LANES)]
         prometheus = stack.enter_context(
-            pod_prometheus(folder, build(PROMETHEUS), monitoring, jobs=jobs, interval=_EVERY)
+            pod_prometheus(folder, build(PROMETHEUS), monitoring, jobs=jobs, interval=every)
         )
         own = folder / "keda"
         own.mkdir()
@@ -112,13 +110,18 @@ def _lane(
 def _scaled(lane: Lane, place: Place, prometheus: PodPrometheus, folder: Path, settings: Settings) -> Iterator[None]:
     if lane.running is None:
         place.apply(*scaled_objects(policy(settings), folder, prometheus))
-        with emitting(place, prometheus, folder, policy(settings), interval=_EVERY, window=f"{4 * _EVERY_S}s"):
+        every = settings.scrape_interval
+        with emitting(place, prometheus, folder, policy(settings), interval=every, window=f"{4 * _seconds(every)}s"):
             yield
         return
     target = (settings.namespace, settings.deployment, settings.model)
     bounds = {"least": settings.replicas, "most": settings.most}
     place.apply(llm_d.scaled_object(*target, prometheus.url, **bounds, running=lane.running))
     yield
+
+
+def _seconds(duration: str) -> int:
+    return round(parse_duration(duration).total_seconds())
 
 
 def needed(settings: Settings) -> list[tuple[float, int]]:
@@ -142,9 +145,8 @@ def report(folder: Path, settings: Settings) -> str:
     need = needed(settings)
     found = {name: comparison.figures(run, need) for name, run in runs.items()}
     about = f"{settings.night_req_per_s:g} to {settings.peak_req_per_s:g} requests/s; replicas start in "
-    about += (
-        f"{settings.cold_start_s[0]:g} to {settings.cold_start_s[1]:g} s; all through KEDA and its HPA, every {_EVERY}"
-    )
+    about += f"{settings.cold_start_s[0]:g} to {settings.cold_start_s[1]:g} s; "
+    about += f"all through KEDA and its HPA, every {settings.scrape_interval}"
     wanted = [(at_s, float(replicas)) for at_s, replicas in need]
     picture = picture_beside(runs, "aiops through KEDA beside llm-d's KEDA configuration", about, wanted)
     (folder / "keda.svg").write_text(picture)
@@ -155,13 +157,29 @@ def report(folder: Path, settings: Settings) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.keda.demo", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="where recordings, picture and figures go")
+    parser.add_argument("--peak", type=float, default=SETTINGS.peak_req_per_s, help="requests a second at noon")
     parser.add_argument("--ramp-minutes", type=float, default=SETTINGS.ramp_s / 60, help="from night to noon, and back")
     parser.add_argument(
         "--seed", type=int, default=SETTINGS.seed, help="which requests come when, the same in every lane"
     )
+    parser.add_argument(
+        "--every-seconds",
+        type=int,
+        default=_seconds(SETTINGS.scrape_interval),
+        help="how often all ask who ask: scrapes, aiops, the HPA (by default often, as the day is shorter than one is)",
+    )
     parser.add_argument("--report", action="store_true", help="draw what is recorded there, run nothing")
     given = parser.parse_args()
-    settings = replace(SETTINGS, mode="emit", most=24, nodes=3, ramp_s=given.ramp_minutes * 60, seed=given.seed)
+    settings = replace(
+        SETTINGS,
+        mode="emit",
+        most=24,
+        nodes=3,
+        peak_req_per_s=given.peak,
+        ramp_s=given.ramp_minutes * 60,
+        scrape_interval=f"{given.every_seconds}s",
+        seed=given.seed,
+    )
     given.out.mkdir(parents=True, exist_ok=True)
     if not given.report:
         try:
